@@ -1,0 +1,153 @@
+"""Many pictures: which ones there are, where each result goes, and one failure not stopping the rest."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from dbaf.errors import DbafError, NoFaceError, PictureError
+from dbaf.images import Picture, read_picture, to_pil, write_png
+
+# What is taken from a folder. The second line cannot be read: better a reported failure than a photo silently left out
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .bmp .gif .avif .jp2 .j2k .jpx .ppm .pgm .pbm .pnm"
+    " .heic .heif .jxl .psd .tga .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf".split()
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to process."""
+
+    source: Path
+    target: Path
+    problem: str | None = None
+    """Why it cannot be processed, known before the start."""
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What a pipeline made of one picture."""
+
+    image: Image.Image
+    faces: int
+    record: dict[str, Any] | None = None
+    message: str | None = None
+    """Something the user should know."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture; `asdict` of it is its entry in the JSON report."""
+
+    input: str
+    output: str | None
+    status: Literal["written", "copied", "faceless", "failed"]
+    faces: int
+    seconds: float
+    message: str | None
+
+    @property
+    def ok(self) -> bool:
+        """The output exists."""
+        return self.status in ("written", "copied")
+
+    asdict = asdict
+
+
+def plan(inputs: Iterable[Path], out: Path) -> list[Task]:
+    """List the pictures of files and folders with their outputs `out/<sub-folders>/<stem>.png`.
+
+    In folders, hidden files, other kinds of files and what lies in `out` are left out, links to folders not followed;
+    sub-folders are kept. A picture whose output would be that of another one, or would be an input, gets a `problem`.
+    """
+    found: dict[Path, Path] = {}  # real path -> path under `out`; a picture given twice counts once
+    sources: dict[Path, Path] = {}
+    for given in inputs:
+        pictures = _walk(given, out) if given.is_dir() else [given]
+        for source in pictures:
+            relative = source.relative_to(given) if given.is_dir() else Path(source.name)
+            found.setdefault(source.resolve(), out / relative.with_suffix(".png"))
+            sources.setdefault(source.resolve(), source)
+    # casefold: two names that differ in case are one file on Windows, macOS and memory cards
+    uses = Counter(str(target).casefold() for target in found.values())
+    originals = {_identity(real) for real in found} - {None}
+    tasks = []
+    for real, target in found.items():
+        problem = None
+        if _identity(target) in originals:
+            problem = f"Its output {target} is an input, and inputs are never touched. Choose another output folder."
+        elif uses[str(target).casefold()] > 1:
+            problem = f"Several inputs would be written to {target}. Rename them or process them one at a time."
+        tasks.append(Task(sources[real], target, problem))
+    return tasks
+
+
+def run(
+    tasks: Iterable[Task],
+    process: Callable[[Picture], Processed],
+    overwrite: bool = False,
+    copy_faceless: bool = False,
+) -> Iterator[Outcome]:
+    """Process pictures one after another; an `Exception` in one is its outcome and the rest goes on.
+
+    Args:
+        tasks: from `plan`.
+        process: raises NoFaceError if there is no face.
+        overwrite: replace existing outputs (inputs are never replaced).
+        copy_faceless: write the pixels of a picture without a face as they are; otherwise nothing is written.
+    """
+    for task in tasks:
+        start = time.perf_counter()
+        status: Literal["written", "copied", "faceless", "failed"]
+        faces, message = 0, task.problem
+        try:
+            if task.problem:
+                raise PictureError(task.problem)
+            if os.path.lexists(task.target) and not overwrite:  # before the work; write_png checks again
+                raise PictureError(f"{task.target} exists; --overwrite replaces it.")
+            picture = read_picture(task.source)
+            try:
+                processed = process(picture)
+                write_png(task.target, processed.image, processed.record, overwrite)
+                status, faces, message = "written", processed.faces, processed.message
+            except NoFaceError:
+                status, message = (
+                    "faceless",
+                    "No face found. Nothing was written; --copy-faceless copies such pictures.",
+                )
+                if copy_faceless:
+                    pixels = to_pil(picture.rgb, picture.alpha, picture.grey)
+                    write_png(task.target, pixels, picture.record, overwrite)
+                    status, message = "copied", "No face found; pixels copied, without metadata."
+        except DbafError as error:
+            status, message = "failed", str(error)
+        except Exception as error:  # out of memory, a bug: one picture must not cost the others
+            status, message = "failed", f"{type(error).__name__}: {error}"
+        output = str(task.target) if status in ("written", "copied") else None
+        yield Outcome(str(task.source), output, status, faces, round(time.perf_counter() - start, 3), message)
+
+
+def _walk(folder: Path, out: Path) -> list[Path]:
+    """Pictures below a folder, sorted by name, without hidden ones and without those in `out` if it lies below."""
+    pictures = []
+    skip = out.resolve()
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != skip)
+        pictures += [here / f for f in sorted(files) if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES]
+    return pictures
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file under any of its names (links, upper and lower case); None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,8 @@
+"""Faces: find them, cut them out as FFHQ does, put new ones back."""
+
+from dbaf.faces.align import crop, ffhq_quad, warp
+from dbaf.faces.detect import FaceFinder
+from dbaf.faces.face import Face
+from dbaf.faces.paste import paste
+
+__all__ = ["Face", "FaceFinder", "crop", "ffhq_quad", "paste", "warp"]

@@ -1,0 +1,82 @@
+"""The part of a picture that a new face takes: the outline of the face, from the hairline to below the jaw, feathered.
+
+Everything here is in *square* coordinates: 0 to 1 across the FFHQ square of the face, upright.
+"""
+
+import math
+
+import torch
+
+MARGIN = 0.5  # the mask is drawn over -0.5 to 1.5, so that it may be turned without leaving its canvas
+CANVAS = 512  # px
+WIDE, NARROW = 0.05, 0.025  # feather where old and new surroundings agree, and where not; of the square
+FOREHEAD = 1.12  # the mesh ends a little below most hairlines; measured from the eyes
+JAW = 1.02  # ... and the contour of the jaw itself must be covered; measured from the eyes
+CHEEKS = 1.01  # measured from the middle of the face
+DIRECTIONS = 96
+
+
+def to_square(points: torch.Tensor, quad: torch.Tensor) -> torch.Tensor:
+    """Points [N, 2] in picture pixels -> [N, 2] float64 across the square `quad` [4, 2]."""
+    axes = torch.stack([quad[3] - quad[0], quad[1] - quad[0]])
+    moved: torch.Tensor = torch.linalg.solve(axes.T, (points.detach().cpu().double() - quad[0]).T)
+    return moved.T
+
+
+def outline_distance(meshes: list[torch.Tensor]) -> torch.Tensor:
+    """Distance [CANVAS, CANVAS] from the outline around face meshes, negative inside, as a share of the square.
+
+    The outline is the convex hull of the widened meshes: a hull follows profiles, where the mesh's own oval folds.
+
+    Args:
+        meshes: each [468, 2] in square coordinates.
+    """
+    points = torch.cat([_widened(mesh) for mesh in meshes])
+    angles = torch.arange(DIRECTIONS, dtype=torch.float64) * (2 * math.pi / DIRECTIONS)
+    normals = torch.stack([angles.cos(), angles.sin()])  # [2, DIRECTIONS]
+    reach = (points @ normals).amax(dim=0)  # support function of the hull
+    steps = _steps()
+    distance = torch.full((CANVAS, CANVAS), -math.inf, dtype=torch.float64)
+    for (x, y), far in zip(normals.T.tolist(), reach.tolist(), strict=True):
+        distance = torch.maximum(distance, steps[None, :] * x + steps[:, None] * y - far)
+    return distance
+
+
+def soft_mask(distance: torch.Tensor, agreement: torch.Tensor) -> torch.Tensor:
+    """Mask [1, 1, CANVAS, CANVAS] float32: 1 inside the outline, falling to 0 outside it, 0 outside the square.
+
+    Args:
+        distance: as `outline_distance` gives it.
+        agreement: [1, 1, CANVAS, CANVAS], 1 where old and new picture look alike, so that a wide feather hides the
+            seam, 0 where they show different things, so that a wide feather would show both: there the seam keeps to
+            the contour of the face, where an edge is natural.
+    """
+    steps = _steps()
+    edge = torch.minimum(steps, 1 - steps) / WIDE  # a new face exists only inside its square
+    inside = torch.minimum(edge[None, :], edge[:, None])
+    width = NARROW + (WIDE - NARROW) * agreement[0, 0].cpu().double()
+    ramp = torch.minimum(1 - distance / width, inside).clamp(0, 1)
+    return (ramp * ramp * (3 - 2 * ramp)).to(agreement)[None, None]
+
+
+def seam_band(distance: torch.Tensor) -> torch.Tensor:
+    """Weight [1, 1, CANVAS, CANVAS] float32 of the places whose colours are compared: just inside the outline."""
+    return (1 - (distance / WIDE / 1.6 + 0.5).square()).clamp(min=0).float()[None, None]
+
+
+def _steps() -> torch.Tensor:
+    """Square coordinates [CANVAS] of the pixel centres of the canvas."""
+    return (torch.arange(CANVAS, dtype=torch.float64) + 0.5) / CANVAS * (1 + 2 * MARGIN) - MARGIN
+
+
+def canvas_corners(corners: torch.Tensor) -> torch.Tensor:
+    """Square coordinates [N, 2] -> pixels of the canvas."""
+    return (corners + MARGIN) * (CANVAS / (1 + 2 * MARGIN))
+
+
+def _widened(mesh: torch.Tensor) -> torch.Tensor:
+    """The mesh [468, 2] stretched up to the hairline and a little beyond jaw and cheeks."""
+    x, y = mesh[:, 0], mesh[:, 1]
+    middle, eyes = (x.amin() + x.amax()) / 2, mesh[[33, 133, 362, 263], 1].mean()
+    y = torch.where(y < eyes, eyes + (y - eyes) * FOREHEAD, eyes + (y - eyes) * JAW)
+    return torch.stack([middle + (x - middle) * CHEEKS, y], dim=1)

@@ -1,0 +1,197 @@
+"""MobileStyleGAN: StyleGAN2-FFHQ distilled into depthwise convolutions and inverse Haar wavelets.
+
+Method: Belousov, "MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity Image
+Synthesis", arXiv 2104.04767. The weights come from the PyPI wheel `random-face` (Apache-2.0) and are
+converted by `dbaf.weights.convert`: demodulation, equalised learning rate and the wavelet's factor are
+folded into them, and the noise inputs are constants.
+"""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SLOPE = 0.2
+
+
+class Mapping(nn.Module):
+    """z -> w: eight fully connected layers on the normalised z."""
+
+    def __init__(self, dim: int = 512, layers: int = 8) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(dim, dim) for _ in range(layers))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """z ~ N(0, I) [B, dim] -> w [B, dim]."""
+        x = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), SLOPE)
+        return x
+
+
+class StyledConv(nn.Module):
+    """Modulate, convolve, add noise and bias, activate."""
+
+    noise: torch.Tensor
+
+    def __init__(self, dim: int, inner: int, outer: int, size: int, separable: bool = True) -> None:
+        super().__init__()
+        self.affine = nn.Linear(dim, inner)
+        if separable:
+            depthwise = nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False)
+            self.conv = nn.Sequential(depthwise, nn.Conv2d(inner, outer, 1))
+        else:
+            self.conv = nn.Sequential(nn.Conv2d(inner, outer, 3, padding=1))
+        self.register_buffer("noise", torch.zeros(1, 1, size, size))
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """x [B, inner, h, w], w [B, dim], noise [B, outer, h, w] or the constant one -> [B, outer, h, w]."""
+        x = self.conv(x * self.affine(w)[:, :, None, None])
+        x += self.noise if noise is None else noise  # in place: these maps are large
+        return F.leaky_relu_(x, SLOPE)
+
+    def coarse(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """Half-size approximation of `forward`, from x at half size: exact for the linear part of a smooth x."""
+        stretch = x.new_tensor([[0.5, 0, 0], [0.5, 1, 0.5], [0, 0, 0.5]])
+        depthwise, pointwise = self.conv
+        assert isinstance(depthwise, nn.Conv2d)
+        kernel = stretch @ depthwise.weight @ stretch.T
+        x = F.conv2d(x * self.affine(w)[:, :, None, None], kernel, padding=1, groups=x.shape[1])
+        x = pointwise(x)
+        x += F.avg_pool2d(self.noise, 2)
+        return F.leaky_relu_(x, SLOPE)
+
+
+class UpBlock(nn.Module):
+    """Inverse Haar wavelet to twice the size, then two styled convolutions."""
+
+    def __init__(self, dim: int, inner: int, outer: int, size: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(dim, inner)
+        self.conv1 = StyledConv(dim, inner // 4, outer, size)
+        self.conv2 = StyledConv(dim, outer, outer, size)
+
+    def forward(
+        self, x: torch.Tensor, w: torch.Tensor, v: torch.Tensor, noise: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """x [B, inner, h, w], styles w (up and conv1) and v (conv2) [B, dim] -> [B, outer, 2h, 2w]."""
+        x = inverse_haar(x * self.up(w)[:, :, None, None])  # [B, inner / 4, 2h, 2w]
+        return self.conv2(self.conv1(x, w, noise), v, noise)
+
+
+class MobileGenerator(nn.Module):
+    """z -> w -> W+ -> picture. W+ has 3 entries a block as in the authors' code; those of the RGB heads that
+    training dropped (all but the last) have no effect: see `active`.
+
+    Args:
+        channels: output channels at 4 px and of every following block, each twice the size of the last.
+        dim: width of z and w.
+    """
+
+    mean_w: torch.Tensor
+
+    def __init__(self, channels: list[int], dim: int = 512) -> None:
+        super().__init__()
+        self.dim = dim
+        self.mapping = Mapping(dim)
+        self.constant = nn.Parameter(torch.zeros(1, channels[0], 4, 4))
+        self.first = StyledConv(dim, channels[0], channels[0], 4, separable=False)
+        self.blocks = nn.ModuleList(
+            UpBlock(dim, inner, outer, 2 ** (index + 3)) for index, (inner, outer) in enumerate(pairwise(channels))
+        )
+        self.to_image = StyledImage(dim, channels[-1])
+        self.register_buffer("mean_w", torch.zeros(dim))
+
+    @property
+    def styles(self) -> int:
+        """Number of entries L of a W+ code."""
+        return 3 * len(self.blocks) + 2
+
+    @property
+    def active(self) -> list[int]:
+        """Indices of the W+ entries that reach the picture."""
+        used = [0] + [3 * block + k for block in range(len(self.blocks)) for k in (1, 2)]
+        return [*used, 3 * len(self.blocks)]
+
+    @property
+    def size(self) -> int:
+        """Side of the picture in pixels."""
+        return 2 ** (len(self.blocks) + 3)
+
+    def widen(self, w: torch.Tensor) -> torch.Tensor:
+        """w [B, dim] -> the same code at every style, W+ [B, L, dim]."""
+        return w[:, None].expand(-1, self.styles, -1)
+
+    def hidden(self, wplus: torch.Tensor, size: int, noise: dict[int, torch.Tensor] | None = None) -> torch.Tensor:
+        """Feature map at `size` px: W+ [B, L, dim] -> [B, C, size, size]. `noise` as in `forward`."""
+        noise = noise or {}
+        x = self.first(self.constant.expand(len(wplus), -1, -1, -1), wplus[:, 0])
+        for index, block in enumerate(self.blocks):
+            if x.shape[-1] >= size:
+                break
+            x = block(x, wplus[:, 3 * index + 1], wplus[:, 3 * index + 2], noise.get(2 * x.shape[-1]))
+        return x
+
+    def preview(self, wplus: torch.Tensor, noise: dict[int, torch.Tensor] | None = None) -> torch.Tensor:
+        """Quarter-size picture [B, 3, size / 4, size / 4] at a fraction of the cost, for training losses.
+
+        The last block runs on the low band of its wavelet only, with its depthwise kernels stretched to match, and
+        the low band of the RGB head is the picture: colours stay those of `forward`.
+        """
+        x = self.hidden(wplus, self.size // 4, noise)
+        last = self.blocks[-1]
+        assert isinstance(last, UpBlock)
+        w, v = wplus[:, 3 * len(self.blocks) - 2], wplus[:, 3 * len(self.blocks) - 1]
+        x = (x * last.up(w)[:, :, None, None])[:, : x.shape[1] // 4]
+        x = last.conv2.coarse(last.conv1.coarse(x, w), v)
+        head = self.to_image
+        return head.conv(x * head.affine(wplus[:, 3 * len(self.blocks)])[:, :, None, None])[:, :3]
+
+    def forward(self, wplus: torch.Tensor, noise: dict[int, torch.Tensor] | None = None) -> torch.Tensor:
+        """Render.
+
+        Args:
+            wplus: W+ codes [B, L, dim].
+            noise: resolution in px -> map [B, C, px, px] that takes the place of the noise of the two
+                convolutions at that resolution (MAAR).
+
+        Returns:
+            Pictures [B, 3, size, size], nominally in [-1, 1], not clamped.
+        """
+        x = self.hidden(wplus, self.size // 2, noise)
+        return self.to_image(x, wplus[:, 3 * len(self.blocks)])
+
+
+class StyledImage(nn.Module):
+    """Modulated 1x1 convolution to the 12 wavelet bands of an RGB picture."""
+
+    def __init__(self, dim: int, inner: int) -> None:
+        super().__init__()
+        self.affine = nn.Linear(dim, inner)
+        self.conv = nn.Conv2d(inner, 12, 1)
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """x [B, inner, h, w], w [B, dim] -> RGB [B, 3, 2h, 2w]."""
+        return inverse_haar(self.conv(x * self.affine(w)[:, :, None, None]))
+
+
+def inverse_haar(x: torch.Tensor) -> torch.Tensor:
+    """[B, 4C, h, w] -> [B, C, 2h, 2w]. The first C channels are the low band, then (LH, HL, HH) of each channel.
+
+    The wavelet's factor 1/2 is left out: the weights before it carry it.
+    """
+    batch, channels, height, width = x.shape
+    low = x[:, : channels // 4]
+    lh, hl, hh = x[:, channels // 4 :].view(batch, channels // 4, 3, height, width).unbind(2)
+    top, bottom = low + lh, low - lh
+    left, right = hl + hh, hl - hh
+    corners = torch.stack([top + left, top - left, bottom + right, bottom - right], 2)  # [B, C, 4, h, w]
+    return F.pixel_shuffle(corners.flatten(1, 2), 2)
+
+
+def haar(x: torch.Tensor) -> torch.Tensor:
+    """Inverse of `inverse_haar`: [B, C, 2h, 2w] -> [B, 4C, h, w]."""
+    a, b, c, d = F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unbind(2)
+    details = torch.stack([a + b - c - d, a - b + c - d, a - b - c + d], 2).flatten(1, 2)
+    return torch.cat([a + b + c + d, details], 1) / 4

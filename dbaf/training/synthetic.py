@@ -1,0 +1,63 @@
+"""Generated training pairs with exact codes: W+ and the picture that the generator makes of it.
+
+    python -m dbaf.training.synthetic --count 4000 --seed 0 --out runs/synthetic
+
+Shards of 200 pairs; a shard that exists is skipped, so a second run goes on where the first stopped, and several
+processes with different seeds share the work.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from safetensors.torch import load_file, save_file
+
+from dbaf.generators import load_generator
+from dbaf.generators.mobile import MobileGenerator
+from dbaf.weights.bundle import bundle_folder
+
+SHARD = 200
+TRUNCATION = (0.5, 1.0)
+MIXED = 0.5  # share of codes that change person at a random style
+
+
+def sample_wplus(generator: MobileGenerator, count: int, rng: torch.Generator) -> torch.Tensor:
+    """Random W+ codes [count, L, 512]: truncated, half of them mixed from two people."""
+    z = torch.randn(2 * count, generator.dim, generator=rng)
+    psi = torch.empty(2 * count, 1).uniform_(*TRUNCATION, generator=rng)
+    w = generator.mean_w + psi * (generator.mapping(z) - generator.mean_w)  # [2 * count, 512]
+    first, second = generator.widen(w).unflatten(0, (2, count)).unbind(0)  # [count, L, 512]
+    crossing = torch.randint(1, generator.styles, (count, 1), generator=rng)
+    crossing[torch.rand(count, 1, generator=rng) > MIXED] = generator.styles
+    return torch.where((torch.arange(generator.styles) < crossing)[..., None], first, second)
+
+
+def load_pairs(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """All pairs in a folder: pictures [N, 3, 256, 256] uint8, codes [N, L, 512] float32."""
+    shards = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    return torch.cat([s["pictures"] for s in shards]), torch.cat([s["wplus"] for s in shards]).float()
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/synthetic"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    generator = load_generator(bundle_folder("mobile"))
+    for index in track(range(args.count // SHARD), "shards"):
+        path = args.out / f"{args.seed:03d}-{index:04d}.safetensors"
+        if path.exists():
+            continue
+        wplus = sample_wplus(generator, SHARD, torch.Generator().manual_seed(1000 * args.seed + index))
+        pictures = torch.cat([generator.preview(code[None]) for code in wplus])  # [SHARD, 3, 256, 256]
+        pictures = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
+        save_file({"pictures": pictures, "wplus": wplus.half()}, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").rename(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""The ComfyUI nodes: they unpack, call `dbaf`, and pack. Relative imports only: ComfyUI has its own `nodes` module."""
+
+from comfy_api.latest import io
+
+from .blend import MaarBlend
+from .detect import DetectFaces
+from .disentangle import Disentangle
+from .encode import Encode
+from .identity import Anonymize, Recover
+from .key import LoadKey
+from .model import LoadModel
+
+NODES: list[type[io.ComfyNode]] = [
+    LoadModel,
+    LoadKey,
+    DetectFaces,
+    Encode,
+    Disentangle,
+    Anonymize,
+    Recover,
+    MaarBlend,
+]

@@ -1,0 +1,73 @@
+"""The border between ComfyUI and `dbaf`: IMAGE batches, progress and cancelling."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.utils import ProgressBar
+
+from dbaf.errors import PictureError
+
+
+def to_pictures(image: torch.Tensor) -> list[torch.Tensor]:
+    """IMAGE [B, H, W, 3 or 4] in [0, 1] -> B pictures [1, 3, H, W] in [-1, 1], without alpha.
+
+    An 8-bit value arrives exactly as `dbaf.images` would have read it (v / 127.5 - 1), so that a node and the
+    command line give the same bytes.
+
+    Raises:
+        PictureError: another number of channels.
+    """
+    if image.shape[-1] not in (3, 4):
+        raise PictureError(
+            f"The image has {image.shape[-1]} channels; DBAF takes RGB or RGBA. Convert it to RGB before this node."
+        )
+    planes = image[..., :3].float().movedim(-1, 1)  # [B, 3, H, W]
+    return list((planes * 255 / 127.5 - 1).split(1))
+
+
+def to_image(picture: torch.Tensor, mask: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
+    """Picture [1, 3, H, W] in [-1, 1] and mask [1, 1, H, W] -> IMAGE [1, H, W, C] like `original` [1, H, W, C].
+
+    Where the mask is 0 every value is the original's, whatever its depth; alpha is the original's everywhere.
+    Elsewhere values are k / 255, since ComfyUI's Save Image cuts off where `dbaf` rounds: so the bytes agree.
+    """
+    original = original.cpu()
+    rgb = ((picture.cpu() + 1) * 127.5).round().clamp(0, 255).movedim(1, -1) / 255  # [1, H, W, 3]
+    replaced = mask.cpu().movedim(1, -1) > 0  # [1, H, W, 1]
+    rgb = torch.where(replaced, rgb.to(original.dtype), original[..., :3])
+    return torch.cat([rgb, original[..., 3:]], dim=-1)
+
+
+def check_counts(**batches: Sequence[object]) -> int:
+    """The number of pictures in all of these, given by input name.
+
+    Raises:
+        PictureError: they differ, so they do not come from the same batch.
+    """
+    counts = {name: len(batch) for name, batch in batches.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"'{name}' is of {count}" for name, count in counts.items())
+        raise PictureError(
+            f"The inputs belong to different batches of pictures: {found}. Take all from the same image."
+        )
+    return next(iter(counts.values()))
+
+
+def progress(total: int) -> Callable[..., None]:
+    """A progress bar on the node: call the result after each of `total` steps. There a cancelled run stops."""
+    bar = ProgressBar(total)
+
+    def step(*_: object) -> None:
+        bar.update(1)
+        throw_exception_if_processing_interrupted()
+
+    return step
+
+
+def each_picture(count: int) -> Iterator[int]:
+    """Indices 0 .. count - 1, with progress."""
+    step = progress(count)
+    for index in range(count):
+        yield index
+        step()

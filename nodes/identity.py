@@ -1,0 +1,72 @@
+"""DBAF Anonymize and DBAF Recover: the same network (KRIA) under the same key, there and back."""
+
+from collections.abc import Callable
+
+import torch
+from comfy_api.latest import io
+
+from dbaf.keys import Key
+from dbaf.pipeline import Pipeline
+
+from .border import each_picture
+from .sockets import IdentitySocket, KeySocket, PerPicture, model_input, schema
+
+Identities = PerPicture[torch.Tensor | None]  # [F, L, 512] per picture
+
+
+def _map(change: Callable[[torch.Tensor], torch.Tensor], identity: Identities) -> io.NodeOutput:
+    changed: Identities = PerPicture()
+    for index in each_picture(len(identity)):
+        codes = identity[index]
+        changed.append(None if codes is None else change(codes))
+    return io.NodeOutput(changed)
+
+
+class Anonymize(io.ComfyNode):
+    """Identity and key -> another identity."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "DBAF_Anonymize",
+            display_name="DBAF Anonymize",
+            aliases=["pseudonymize", "face replacement", "privacy", "KRIA"],
+            description="Gives each face another identity, decided by the key. Always linked: the same person gets the "
+            "same new face in every picture made with this key, because an IMAGE has no place for a nonce. For "
+            "unlinked pictures use the command line. The result is pseudonymised: who has the key can bring it back.",
+            inputs=[
+                model_input(),
+                IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the original picture."),
+                KeySocket.Input("key", tooltip="From DBAF Key. Linkage is 'linked': the key alone decides."),
+            ],
+            outputs=[IdentitySocket.Output(display_name="new_identity", tooltip="For DBAF MAAR Blend.")],
+        )
+
+    @classmethod
+    def execute(cls, model: Pipeline, identity: Identities, key: Key) -> io.NodeOutput:
+        return _map(lambda codes: model.anonymize_identity(codes, key), identity)
+
+
+class Recover(io.ComfyNode):
+    """Identity of an anonymized face and key -> the original identity."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "DBAF_Recover",
+            display_name="DBAF Recover",
+            aliases=["restore face", "deanonymize", "original identity", "KRIA"],
+            description="Brings the original identity back under the key that anonymized it. With another key it gives "
+            "yet another plausible face and no error. Linked pictures only: one that the command line made with "
+            "--linkage unlinked keeps a nonce in its file, which an IMAGE does not carry.",
+            inputs=[
+                model_input(),
+                IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the anonymized picture."),
+                KeySocket.Input("key", tooltip="The key that anonymized it, from DBAF Key. Linkage is 'linked'."),
+            ],
+            outputs=[IdentitySocket.Output(display_name="original_identity", tooltip="For DBAF MAAR Blend.")],
+        )
+
+    @classmethod
+    def execute(cls, model: Pipeline, identity: Identities, key: Key) -> io.NodeOutput:
+        return _map(lambda codes: model.recover_identity(codes, key), identity)

@@ -1,0 +1,57 @@
+"""A stand-in for the networks: 'anonymizing' adds key-dependent noise that 'recovering' takes away again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import dbaf.cli
+from dbaf.errors import NoFaceError
+from dbaf.keys import Key
+
+
+@dataclass
+class FakeResult:
+    picture: torch.Tensor
+    faces: list[str]
+
+
+class FakePipeline:
+    """Grey-level arithmetic on uint8, so that there and back is exact. A black picture has no face."""
+
+    def _shift(self, image: torch.Tensor, key: Key | None, nonce: bytes | None, sign: int) -> FakeResult:
+        assert image.dtype == torch.float32
+        assert image.shape[:2] == (1, 3)
+        if image.max() == -1:
+            raise NoFaceError("No face found.")
+        height, width = image.shape[2:]
+        steps = torch.zeros(height * width, dtype=torch.long)
+        if key:  # a step per pixel: two keys never agree by chance
+            noise = (key.latent_noise(nonce).flatten().abs() * 1e6).long()
+            steps = noise[torch.arange(height * width) % len(noise)]
+        values = ((image + 1) * 127.5).round().long() + sign * steps.view(height, width)
+        return FakeResult((values % 256).float() / 127.5 - 1, ["face"])
+
+    def anonymize(self, image: torch.Tensor, key: Key, nonce: bytes | None = None) -> FakeResult:
+        return self._shift(image, key, nonce, 1)
+
+    def recover(self, image: torch.Tensor, key: Key, nonce: bytes | None = None) -> FakeResult:
+        return self._shift(image, key, nonce, -1)
+
+    def reconstruct(self, image: torch.Tensor) -> FakeResult:
+        return self._shift(image, None, None, 0)
+
+
+def use_fake(monkeypatch: pytest.MonkeyPatch, kind: type[FakePipeline] = FakePipeline) -> None:
+    monkeypatch.setattr(dbaf.cli, "_load", lambda device: kind())
+
+
+def portrait(path: Path, size: tuple[int, int] = (24, 16), mode: str = "RGB") -> Path:
+    """Write a small picture with a gradient."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    gradient = Image.linear_gradient("L").resize(size)
+    bands = [gradient.point([(v * (i + 1)) % 256 for v in range(256)]) for i in range(len(mode))]
+    (gradient if len(mode) == 1 else Image.merge(mode, bands)).save(path)
+    return path

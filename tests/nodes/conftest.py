@@ -1,0 +1,195 @@
+"""The node pack without a host: stand-ins for the few ComfyUI names that it uses, and a pipeline that counts calls.
+
+`test_host.py` runs the same pack in a real ComfyUI.
+"""
+
+import importlib.util
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from dbaf.faces import Face
+
+PACK = Path(__file__).resolve().parents[2]
+PACK_NAME = "/custom nodes/comfyui-dbaf_x_1"  # as ComfyUI names it: no identifier
+
+
+class Socket:
+    """Stands for an io.X.Input or io.X.Output of ComfyUI 0.3.48 (no `advanced=` yet)."""
+
+    def __init__(self, io_type: str, id: str = "", **arguments: Any) -> None:
+        unknown = set(arguments) - {"display_name", "tooltip", "options", "default", "min", "max", "optional"}
+        assert not unknown, f"unknown to ComfyUI 0.3.48: {unknown}"
+        self.io_type, self.id, self.arguments = io_type, id, arguments
+
+    def __getattr__(self, name: str) -> Any:
+        return self.arguments.get(name)
+
+
+def _kind(io_type: str) -> SimpleNamespace:
+    def make(id: str = "", **arguments: Any) -> Socket:
+        return Socket(io_type, id, **arguments)
+
+    return SimpleNamespace(Input=make, Output=make)
+
+
+class Schema:
+    """Stands for io.Schema of ComfyUI 0.3.48 (no `search_aliases=` yet)."""
+
+    def __init__(
+        self, node_id: str, display_name: str, category: str, inputs: list, outputs: list, description: str = ""
+    ) -> None:
+        self.node_id, self.display_name, self.category = node_id, display_name, category
+        self.inputs, self.outputs, self.description = inputs, outputs, description
+
+
+class NodeOutput:
+    """Stands for io.NodeOutput."""
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+
+class CancelledError(Exception):
+    """Stands for ComfyUI's InterruptProcessingException."""
+
+
+class Host(SimpleNamespace):
+    """What the stand-in host did and knows."""
+
+    root: Path
+    progress: list[int]
+    cancel_after: int
+
+
+def _modules(host: Host) -> dict[str, ModuleType]:
+    class ProgressBar:
+        def __init__(self, total: int) -> None:
+            host.progress = [0, total]
+
+        def update(self, value: int) -> None:
+            host.progress[0] += value
+
+    def throw_if_cancelled() -> None:
+        if 0 <= host.cancel_after <= host.progress[0]:
+            raise CancelledError
+
+    kinds = {name: _kind(name.upper()) for name in ("Image", "Mask", "Int", "Combo")}
+    io = SimpleNamespace(Custom=_kind, Schema=Schema, ComfyNode=object, NodeOutput=NodeOutput, Input=Socket, **kinds)
+    folders: dict[str, list[str]] = {}
+    contents: dict[str, dict[str, Any]] = {
+        "comfy_api": {},
+        "comfy_api.latest": {"io": io, "ComfyExtension": object},
+        "comfy": {},
+        "comfy.utils": {"ProgressBar": ProgressBar},
+        "comfy.model_management": {
+            "throw_exception_if_processing_interrupted": throw_if_cancelled,
+            "get_torch_device": lambda: torch.device("cpu"),
+        },
+        "folder_paths": {
+            "models_dir": str(host.root / "models"),
+            "get_user_directory": lambda: str(host.root / "user"),
+            "add_model_folder_path": lambda name, path: folders.setdefault(name, []).append(path),
+            "get_folder_paths": lambda name: folders[name],
+        },
+    }
+    modules = {}
+    for name, values in contents.items():
+        modules[name] = types.ModuleType(name)
+        modules[name].__dict__.update(values)
+    return modules
+
+
+def load_pack() -> ModuleType:
+    """Load the pack the way ComfyUI does: by path, under a name that is no identifier."""
+    spec = importlib.util.spec_from_file_location(
+        PACK_NAME, PACK / "__init__.py", submodule_search_locations=[str(PACK)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[PACK_NAME] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _forget_pack() -> None:
+    for name in [name for name in sys.modules if name == PACK_NAME or name.startswith(f"{PACK_NAME}.")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A stand-in host with an empty user folder and no key in its environment."""
+    host = Host(root=tmp_path, progress=[0, 0], cancel_after=-1)
+    for name, module in _modules(host).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    for variable in ("DBAF_KEY", "DBAF_KEY_FILE", "DBAF_PASSPHRASE"):
+        monkeypatch.delenv(variable, raising=False)
+    return host
+
+
+@pytest.fixture
+def pack(host: Host) -> Iterator[ModuleType]:
+    """The pack, loaded into the stand-in host."""
+    _forget_pack()
+    yield load_pack()
+    _forget_pack()
+
+
+@pytest.fixture
+def nodes(pack: ModuleType) -> dict[str, Any]:
+    """node_id -> node class."""
+    return {node.define_schema().node_id: node for node in pack.NODES}
+
+
+def make_face(x: float) -> Face:
+    """Some face at this place."""
+    return Face.from_mesh(torch.rand(468, 3, generator=torch.Generator().manual_seed(1)) * 20 + x, score=0.9)
+
+
+class FakePipeline:
+    """Finds the number of faces that the top left red value says (in 8-bit steps) and adds 1 to identities."""
+
+    def __init__(self) -> None:
+        self.rendered: list[torch.Tensor] = []
+
+    def detect(self, picture: torch.Tensor, min_face: float = 40) -> list[Face]:
+        count = round((float(picture[0, 0, 0, 0]) + 1) * 127.5)
+        return [make_face(30.0 * i) for i in range(count)]
+
+    def encode(self, picture: torch.Tensor, faces: list[Face]) -> torch.Tensor:
+        assert faces
+        return torch.zeros(len(faces), 23, 512)
+
+    def disentangle(self, encoding: torch.Tensor) -> tuple[torch.Tensor, str]:
+        return encoding, f"attributes of {len(encoding)}"
+
+    def anonymize_identity(self, identity: torch.Tensor, key: object) -> torch.Tensor:
+        return identity + 1
+
+    def recover_identity(self, identity: torch.Tensor, key: object) -> torch.Tensor:
+        return identity - 1
+
+    def render(
+        self, picture: torch.Tensor, faces: list[Face], identity: torch.Tensor, attributes: str, progress: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        assert attributes == f"attributes of {len(faces)}"
+        self.rendered.append(identity)
+        for done in range(len(faces)):
+            progress(done + 1, len(faces))
+        mask = torch.zeros_like(picture[:, :1])
+        mask[..., 8:16, 8:16] = 1
+        return torch.where(mask > 0, torch.full_like(picture, 0.123), picture + 1e-7), mask
+
+
+@pytest.fixture
+def pipeline() -> FakePipeline:
+    """A pipeline without networks."""
+    return FakePipeline()

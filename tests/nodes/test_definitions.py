@@ -1,0 +1,102 @@
+"""What a user meets before running anything: names, tooltips, help pages, and that the pack loads cleanly."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+PACK = Path(__file__).resolve().parents[2]
+
+
+def test_all_eight_nodes(nodes: dict[str, Any]) -> None:
+    assert sorted(nodes) == [
+        "DBAF_Anonymize",
+        "DBAF_DetectFaces",
+        "DBAF_Disentangle",
+        "DBAF_Encode",
+        "DBAF_Key",
+        "DBAF_LoadModel",
+        "DBAF_MAARBlend",
+        "DBAF_Recover",
+    ]
+
+
+def test_every_node_explains_itself(nodes: dict[str, Any]) -> None:
+    for node in nodes.values():
+        schema = node.define_schema()
+        assert schema.category == "DBAF"
+        assert schema.display_name
+        assert schema.description
+        for socket in [*schema.inputs, *schema.outputs]:
+            assert socket.tooltip, (schema.node_id, socket.id)
+
+
+def test_help_pages_name_every_socket(nodes: dict[str, Any]) -> None:
+    pages = {page.stem: page.read_text() for page in (PACK / "web" / "docs").glob("*.md")}
+    assert sorted(pages) == sorted(nodes)
+    for node_id, node in nodes.items():
+        schema = node.define_schema()
+        for name in [*(i.id for i in schema.inputs), *(o.display_name for o in schema.outputs)]:
+            assert f"`{name}`" in pages[node_id], (node_id, name)
+
+
+def test_linkage_is_said_where_it_matters(nodes: dict[str, Any]) -> None:
+    for node_id in ("DBAF_Anonymize", "DBAF_Recover"):
+        key = next(i for i in nodes[node_id].define_schema().inputs if i.id == "key")
+        assert "linked" in key.tooltip
+        assert "linked" in (PACK / "web" / "docs" / f"{node_id}.md").read_text()
+
+
+def test_entry_point(pack: ModuleType) -> None:
+    assert not hasattr(pack, "NODE_CLASS_MAPPINGS")  # else ComfyUI ignores comfy_entrypoint
+    extension = asyncio.run(pack.comfy_entrypoint())
+    assert asyncio.run(extension.get_node_list()) == pack.NODES
+
+
+def test_library_exists_once(pack: ModuleType) -> None:
+    import dbaf.keys
+
+    assert pack.NODES[1].execute.__globals__["Key"] is dbaf.keys.Key
+    assert not [name for name in sys.modules if name.endswith(".dbaf")]
+
+
+def test_newer_arguments_are_used_where_known(pack: ModuleType) -> None:
+    supported = sys.modules[f"{pack.__name__}.nodes.sockets"].supported
+    assert supported(lambda advanced=False: None, advanced=True) == {"advanced": True}
+    assert supported(lambda: None, advanced=True) == {}
+
+
+def test_old_host_gets_one_sentence(host: Any, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    monkeypatch.setitem(sys.modules, "comfy_api.latest", None)
+    with pytest.raises(ImportError, match=r"needs ComfyUI 0\.3\.48 or newer"):
+        request.getfixturevalue("pack")
+
+
+@pytest.mark.parametrize("name", ["anonymize", "recover"])
+def test_template_fits_the_nodes(nodes: dict[str, Any], name: str) -> None:
+    graph = json.loads((PACK / "workflows" / f"{name}.json").read_text())
+    by_id = {node["id"]: node for node in graph["nodes"]}
+    assert len(by_id) == len(graph["nodes"])
+    for node in graph["nodes"]:
+        if node["type"] not in nodes:
+            assert node["type"] in {"LoadImage", "SaveImage", "PreviewImage", "MarkdownNote"}
+            continue
+        schema = nodes[node["type"]].define_schema()
+        assert [i["name"] for i in node["inputs"]] == [i.id for i in schema.inputs]
+        assert [i["type"] for i in node["inputs"]] == [i.io_type for i in schema.inputs]
+        assert [o["name"] for o in node["outputs"]] == [o.display_name for o in schema.outputs]
+        assert node.get("widgets_values", []) == [
+            i.default or i.options[0] for i in schema.inputs if i.options or i.max
+        ]
+    for link, source, slot, target, place, kind in graph["links"]:
+        assert link in by_id[source]["outputs"][slot]["links"]
+        assert by_id[source]["outputs"][slot]["type"] == kind
+        assert by_id[target]["inputs"][place] == {
+            **by_id[target]["inputs"][place],
+            "link": link,
+            "type": kind,
+        }

@@ -1,0 +1,295 @@
+"""The pack in a real ComfyUI on CPU: COMFYUI_DIR = its folder, COMFYUI_PYTHON = its interpreter (default: this one).
+
+The host runs on a base folder of its own (models, input, output, user) and is started once.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from dbaf.generators import load_generator
+from dbaf.images import read_picture, to_pil, write_png
+from dbaf.keys import new_key_file
+from dbaf.weights.bundle import bundle_folder
+
+PACK = Path(__file__).resolve().parents[2]
+PASSPHRASE = "correct horse battery staple"
+FAILING = """
+class Fails:
+    INPUT_TYPES = classmethod(lambda s: {"required": {"key": ("DBAF_KEY",), "faces": ("DBAF_FACES",)}})
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = (), "run", "test", True
+    def run(self, key, faces):
+        raise RuntimeError(f"{key} {faces}")
+NODE_CLASS_MAPPINGS = {"TestFails": Fails}
+"""
+
+pytestmark = pytest.mark.skipif(
+    "COMFYUI_DIR" not in os.environ,
+    reason="NOT RUN IN A REAL HOST: set COMFYUI_DIR to a ComfyUI folder (and COMFYUI_PYTHON to its python)",
+)
+
+
+@dataclass
+class Server:
+    """A running ComfyUI."""
+
+    url: str
+    base: Path
+    secrets: list[str] = field(repr=False)
+    answers: list[str] = field(default_factory=list, repr=False)  # every history entry seen
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return answer.read()
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.get(path))
+
+    def post(self, path: str, body: object) -> Any:
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def start(self, prompt: dict[str, Any], graph: object = None) -> str:
+        extra = {"extra_pnginfo": {"workflow": graph}} if graph else {}
+        return self.post("/prompt", {"prompt": prompt, "extra_data": extra})["prompt_id"]
+
+    def finish(self, prompt_id: str) -> dict[str, Any]:
+        """Wait for a run; its history entry."""
+        for _ in range(1200):
+            entry = self.json(f"/history/{prompt_id}").get(prompt_id)
+            if entry and (entry["status"]["completed"] or entry["status"]["status_str"] == "error"):
+                self.answers.append(json.dumps(entry))
+                return entry
+            time.sleep(0.25)
+        raise AssertionError("no answer in 5 minutes")
+
+    def run(self, prompt: dict[str, Any], graph: object = None) -> dict[str, Any]:
+        return self.finish(self.start(prompt, graph))
+
+    def saved(self, entry: dict[str, Any], node: str = "11") -> list[Path]:
+        """The files that a Save Image node wrote."""
+        assert entry["status"]["status_str"] == "success", entry["status"]["messages"][-1]
+        images = entry["outputs"][node]["images"]
+        return [self.base / image["type"] / image["subfolder"] / image["filename"] for image in images]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("comfyui")
+    for name in ("custom_nodes", "models", "input", "user/__dbaf_keys"):
+        (base / name).mkdir(parents=True)
+    (base / "custom_nodes" / "comfyui-dbaf").symlink_to(PACK)
+    (base / "custom_nodes" / "failing.py").write_text(FAILING)
+    keys = base / "user" / "__dbaf_keys"
+    new_key_file(keys / "first")
+    new_key_file(keys / "second")
+    new_key_file(base / "third")
+    (keys / "damaged").write_text((keys / "first").read_text().replace("raw ", "raw A"))
+    make_inputs(base / "input")
+    secrets = [line.split()[2] for f in (*keys.iterdir(), base / "third") for line in [f.read_text().splitlines()[1]]]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    options = ["--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
+    environment = os.environ | {"DBAF_KEY": (base / "third").read_text(), "DBAF_PASSPHRASE": PASSPHRASE}
+    with (base / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [python, "main.py", *options, "--database-url", f"sqlite:///{base}/comfyui.db"],
+            cwd=os.environ["COMFYUI_DIR"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(f"http://127.0.0.1:{port}", base, [*secrets, PASSPHRASE])
+    try:
+        for _ in range(240):
+            assert process.poll() is None, (base / "log.txt").read_text()[-3000:]
+            try:
+                server.get("/system_stats")
+                break
+            except urllib.error.URLError:
+                time.sleep(0.5)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@torch.no_grad()
+def make_inputs(folder: Path) -> None:
+    """A picture of a generated person, and one of a wall."""
+    generator = load_generator(bundle_folder("mobile"))
+    w = generator.mapping(torch.randn(1, generator.dim, generator=torch.Generator().manual_seed(0)))
+    person = generator(generator.widen(generator.mean_w + 0.6 * (w - generator.mean_w)))  # [1, 3, 1024, 1024]
+    small = torch.nn.functional.interpolate(person, size=(512, 512), mode="area")
+    write_png(folder / "person.png", to_pil(torch.nn.functional.pad(small, (0, 128))))
+    write_png(folder / "wall.png", to_pil(torch.zeros(1, 3, 256, 256)))
+
+
+def template(name: str) -> dict[str, Any]:
+    return json.loads((PACK / "workflows" / f"{name}.json").read_text())
+
+
+def to_prompt(graph: dict[str, Any], **widgets: Any) -> dict[str, Any]:
+    """UI format -> API format; `widgets` replaces values by input name."""
+    sources = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}
+    prompt = {}
+    for node in graph["nodes"]:
+        if node["type"] == "MarkdownNote":
+            continue
+        values = iter(node["widgets_values"])
+        inputs = {}
+        for entry in node["inputs"]:
+            name = entry["name"]
+            inputs[name] = widgets.get(name, next(values)) if "widget" in entry else sources[entry["link"]]
+        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return prompt
+
+
+def pixels(path: Path) -> torch.Tensor:
+    return read_picture(path).rgb
+
+
+def test_nodes_help_and_templates_are_found(server: Server) -> None:
+    info = {name: entry for name, entry in server.json("/object_info").items() if name.startswith("DBAF_")}
+    assert len(info) == 8
+    for name, entry in info.items():
+        for group in entry["input"].values():
+            assert all(options["tooltip"] for _, options in group.values())
+        assert all(entry["output_tooltips"])
+        assert b"# " in server.get(f"/extensions/comfyui-dbaf/docs/{name}.md")
+    assert info["DBAF_Key"]["input"]["required"]["key_name"][1]["options"] == [
+        "environment variable",
+        "damaged",
+        "first",
+        "second",
+    ]
+    assert sorted(server.json("/workflow_templates")["comfyui-dbaf"]) == ["anonymize", "recover"]
+
+
+def test_key_files_are_not_served(server: Server) -> None:
+    for path in (
+        "/userdata/..%2F__dbaf_keys%2Ffirst",
+        "/userdata/first",
+        "/view?filename=first&subfolder=../user/__dbaf_keys",
+    ):
+        with pytest.raises(urllib.error.HTTPError):
+            server.get(path)
+
+
+def test_templates_there_and_back(server: Server) -> None:
+    graph = template("anonymize")
+    (anonymized,) = server.saved(server.run(to_prompt(graph, image="person.png", key_name="first"), graph))
+    original = pixels(server.base / "input" / "person.png")
+    assert pixels(anonymized).shape == original.shape
+    changed = (pixels(anonymized) != original).any(dim=1)  # [1, H, W]
+    assert 0.005 < changed.float().mean() < 0.9
+    shutil.copy(anonymized, server.base / "input" / "anonymized.png")
+    graph = template("recover")
+    (recovered,) = server.saved(server.run(to_prompt(graph, image="anonymized.png", key_name="first"), graph))
+    (wrong,) = server.saved(server.run(to_prompt(graph, image="anonymized.png", key_name="second"), graph))
+    assert not torch.equal(pixels(recovered), pixels(wrong))
+    assert "first" in Image.open(anonymized).text["prompt"]  # the name is there, and only the name
+
+
+def test_same_bytes_as_the_library(server: Server) -> None:
+    from dbaf.keys import Key
+    from dbaf.pipeline import Pipeline
+
+    (host,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
+    key = Key.from_file(server.base / "user" / "__dbaf_keys" / "first")
+    result = Pipeline.from_pretrained("mobile", device="cpu").anonymize(
+        pixels(server.base / "input" / "person.png"), key
+    )
+    assert torch.equal(pixels(host), read_back(result.picture))
+
+
+def read_back(picture: torch.Tensor) -> torch.Tensor:
+    """A picture as it is after saving to 8 bits."""
+    return ((picture + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1
+
+
+def test_environment_key_and_cache(server: Server) -> None:
+    prompt = to_prompt(template("anonymize"), image="person.png", filename_prefix="cached")
+    server.saved(server.run(prompt))
+    messages = server.run(prompt)["status"]["messages"]
+    cached = next(body["nodes"] for kind, body in messages if kind == "execution_cached")
+    assert {"2", "4", "5", "7", "8", "9", "10"} <= set(cached)  # the key's fingerprint is stable
+
+
+def test_batch_with_an_empty_picture(server: Server) -> None:
+    prompt = to_prompt(template("anonymize"), image="person.png", key_name="first", filename_prefix="batch")
+    prompt["20"] = {"class_type": "LoadImage", "inputs": {"image": "wall.png"}}
+    prompt["21"] = {"class_type": "ImageBatch", "inputs": {"image1": ["3", 0], "image2": ["20", 0]}}
+    for node in ("5", "7", "10"):
+        prompt[node]["inputs"]["image"] = ["21", 0]
+    entry = server.run(prompt)
+    assert entry["status"]["status_str"] == "error"
+    assert "No face was found in picture 2 of 2" in json.dumps(entry)
+    prompt["5"]["inputs"]["without_face"] = "keep the picture as it is"
+    first, second = server.saved(server.run(prompt))
+    assert (pixels(second) == pixels(second)[..., :1, :1]).all()
+    (alone,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
+    assert torch.equal(pixels(first), pixels(alone))
+
+
+def test_errors_show_no_secret(server: Server) -> None:
+    prompt = to_prompt(template("anonymize"), image="person.png", key_name="damaged")
+    assert "not a DBAF key" in json.dumps(server.run(prompt)["status"])
+    prompt = to_prompt(template("anonymize"), image="person.png", key_name="first")
+    prompt["30"] = {"class_type": "TestFails", "inputs": {"key": ["4", 0], "faces": ["5", 0]}}
+    prompt["31"] = {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}}
+    failed = json.dumps(server.run(prompt)["status"])
+    assert "<Key, redacted>" in failed
+    assert "<DBAF data of 1 picture(s)>" in failed
+
+
+def test_cancel(server: Server) -> None:
+    prompt = to_prompt(template("anonymize"), image="person.png", key_name="second", filename_prefix="never")
+    prompt["20"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 64}}
+    for node in ("5", "7", "10"):
+        prompt[node]["inputs"]["image"] = ["20", 0]
+    prompt_id = server.start(prompt)
+    while not server.json("/queue")["queue_running"]:
+        time.sleep(0.05)
+    time.sleep(2)
+    server.post("/interrupt", {})
+    entry = server.finish(prompt_id)
+    assert "execution_interrupted" in [kind for kind, _ in entry["status"]["messages"]]
+    assert not list((server.base / "output").glob("never*"))
+
+
+def test_no_secret_anywhere(server: Server) -> None:
+    """Last: everything that the runs above left behind, in the history, the log and every file."""
+    assert len(server.answers) >= 10
+    texts = {"history": server.get("/history").decode(), "answers": "".join(server.answers)}
+    places = [server.base / name for name in ("log.txt", "output", "temp", "user/default")]
+    for place in places:
+        for path in [place, *place.rglob("*")]:
+            if path.is_file():
+                texts[str(path)] = path.read_bytes().decode("latin-1")
+                if path.suffix == ".png":
+                    texts[f"{path} metadata"] = str(Image.open(path).info)
+    assert any(name.endswith("metadata") for name in texts)
+    for name, text in texts.items():
+        for secret in server.secrets:
+            assert secret not in text, name
+            assert secret[:16] not in text, name
