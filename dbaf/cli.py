@@ -186,7 +186,7 @@ def weights_list() -> None:
                 sizes[part] = sizes.get(part, 0) + entry["bytes"]
                 if part not in licences and (manifest.parent / name).is_file():
                     with safe_open(manifest.parent / name, framework="numpy") as shard:
-                        licences[part] = shard.metadata()["licence"]
+                        licences[part] = json.loads(shard.metadata()["dbaf"])["licence"]
             for part, size in sorted(sizes.items()):
                 typer.echo(f"  {part:<12} {size / 1e6:6.1f} MB  {licences.get(part, 'FILE MISSING')}")
             typer.echo(f"  {'total':<12} {sum(sizes.values()) / 1e6:6.1f} MB")

@@ -1,0 +1,43 @@
+"""Generated people for every test, made once a session."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dbaf.generators import load_generator
+from dbaf.generators.mobile import MobileGenerator
+from dbaf.pipeline import Pipeline
+from dbaf.weights.bundle import bundle_folder
+
+
+@pytest.fixture(scope="session")
+def generator() -> MobileGenerator:
+    return load_generator(bundle_folder("mobile"))
+
+
+def person(generator: MobileGenerator, seed: int) -> torch.Tensor:
+    """A generated face [1, 3, 1024, 1024] in [-1, 1]."""
+    z = torch.randn(1, generator.dim, generator=torch.Generator().manual_seed(seed))
+    w = generator.mean_w + 0.7 * (generator.mapping(z) - generator.mean_w)
+    with torch.no_grad():
+        return generator(generator.widen(w)).clamp(-1, 1)
+
+
+@pytest.fixture(scope="session")
+def portrait(generator: MobileGenerator) -> torch.Tensor:
+    return person(generator, 3)
+
+
+@pytest.fixture(scope="session")
+def group(generator: MobileGenerator) -> torch.Tensor:
+    """Three people on a grey canvas [1, 3, 320, 900]."""
+    canvas = torch.zeros(1, 3, 320, 900)
+    for index, seed in enumerate((5, 12, 21)):
+        face = F.interpolate(person(generator, seed), size=280, mode="bilinear", antialias=True)
+        canvas[..., 20:300, 10 + 300 * index : 290 + 300 * index] = face
+    return canvas
+
+
+@pytest.fixture(scope="session")
+def pipeline() -> Pipeline:
+    return Pipeline.from_pretrained("mobile", device="cpu")

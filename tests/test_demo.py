@@ -1,0 +1,79 @@
+"""The demo on networks of paper: what it writes, and that every step starts from a saved picture."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from dbaf import demo
+from dbaf.images import read_picture
+from dbaf.keys import Key
+
+
+class PaperGenerator:
+    """z -> a picture of one colour."""
+
+    dim = 512
+    mean_w = torch.zeros(512)
+
+    def mapping(self, z: torch.Tensor) -> torch.Tensor:
+        return z
+
+    def widen(self, w: torch.Tensor) -> torch.Tensor:
+        return w[:, None]
+
+    def __call__(self, wplus: torch.Tensor) -> torch.Tensor:
+        return wplus[:, 0, :3, None, None].expand(-1, 3, 64, 64) / 4
+
+
+class PaperPipeline:
+    """Adds or takes away a shade that the key decides."""
+
+    generator = PaperGenerator()
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        self.given: list[torch.Tensor] = []
+        self.keys: list[Key] = []
+
+    def anonymize(self, picture: torch.Tensor, key: Key) -> SimpleNamespace:
+        return self._shift(picture, key, 1)
+
+    def recover(self, picture: torch.Tensor, key: Key) -> SimpleNamespace:
+        return self._shift(picture, key, -1)
+
+    def _shift(self, picture: torch.Tensor, key: Key, sign: int) -> SimpleNamespace:
+        self.given.append(picture)
+        self.keys.append(key)
+        shade = 0.05 + 0.2 * key.latent_noise()[0, 0].sigmoid()
+        return SimpleNamespace(picture=(picture + sign * shade).clamp(-1, 1))
+
+
+def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline = PaperPipeline()
+    monkeypatch.setattr(demo.Pipeline, "from_pretrained", lambda name: pipeline)
+    out = tmp_path / "new" / "demo"
+    demo.run(out)
+    names = ["anonymized", "comparison", "original", "recovered", "wrong_key"]
+    assert sorted(path.name for path in out.iterdir()) == [f"{name}.png" for name in names]
+    pictures = {name: read_picture(out / f"{name}.png").rgb for name in names}
+    for given, source in zip(pipeline.given, ("original", "anonymized", "anonymized"), strict=True):
+        assert torch.equal(given, pictures[source])
+    right, again, wrong = pipeline.keys
+    assert right is again
+    assert not torch.equal(right.latent_noise(), wrong.latent_noise())
+    height, width = pictures["original"].shape[2:]
+    assert pictures["comparison"].shape[3] == width
+    assert pictures["comparison"].shape[2] > 4 * height
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert "recovered" in printed
+    demo.run(out)  # a second run replaces the first
+
+
+def test_the_group_photo_is_on_the_eight_bit_grid() -> None:
+    photo = demo.group_photo(PaperPipeline(), seeds=(1, 2))  # type: ignore[arg-type]
+    assert photo.shape == (1, 3, demo.SIDE, 2 * demo.SIDE - demo.FEATHER)
+    levels = (photo + 1) * 127.5
+    torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)

@@ -1,0 +1,64 @@
+"""CID, KRIA, MAAR and the encoder at tiny sizes: shapes, and one picture's result does not depend on its neighbours."""
+
+import torch
+
+from dbaf.cid import CID
+from dbaf.encoders.compact import FEATURE_CHANNELS, CompactEncoder
+from dbaf.kria import KRIA
+from dbaf.maar import MAAR
+
+GROUPS = (2, 2, 3)
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def alone_is_the_same(function: torch.nn.Module, *inputs: torch.Tensor) -> None:
+    together = function(*inputs)
+    for index in (1, 0):
+        torch.testing.assert_close(function(*(x[index : index + 1] for x in inputs))[0], together[index])
+
+
+@torch.no_grad()
+def test_cid_attends_over_styles_not_over_the_batch() -> None:
+    cid = CID(GROUPS, dim=32, depth=2, heads=4, mlp=64).eval()
+    codes = noise(3, 7, 32)
+    assert cid(codes).shape == codes.shape
+    alone_is_the_same(cid, codes)
+    touched = codes.clone()
+    touched[:, 0] += 1  # a coarse style moves its own group only
+    change = (cid(touched) - cid(codes)).abs().amax((0, 2))
+    assert (change[:2] > 0).all()
+    assert (change[2:] == 0).all()
+
+
+@torch.no_grad()
+def test_kria_depends_on_code_and_key() -> None:
+    kria = KRIA(GROUPS, dim=32, hidden=(48, 48)).eval()
+    codes, keys = noise(3, 7, 32), noise(3, 3, 32)
+    alone_is_the_same(kria, codes, keys)
+    assert not torch.allclose(kria(codes, keys), kria(codes, keys.flip(0)))
+    assert not torch.allclose(kria(codes, keys), kria(codes.flip(0), keys))
+
+
+@torch.no_grad()
+def test_maar_gives_a_map_for_every_scale() -> None:
+    maar = MAAR({str(px): channels for px, channels in FEATURE_CHANNELS.items()}, dim=32).eval()
+    maps = maar({px: noise(2, channels, px, px) for px, channels in FEATURE_CHANNELS.items()})
+    assert {px: tuple(m.shape) for px, m in maps.items()} == {px: (2, 32, px, px) for px in (16, 32, 64)}
+
+
+@torch.no_grad()
+def test_encoder_starts_at_the_mean_and_leaves_inactive_styles_there() -> None:
+    encoder = CompactEncoder(7, [0, 1, 3], dim=32, width=48, depth=1, heads=4).eval()
+    encoder.mean_w.fill_(0.5)
+    pictures = noise(2, 3, 256, 256).clamp(-1, 1)
+    codes, maps = encoder(pictures)
+    assert codes.shape == (2, 7, 32)
+    assert (codes[:, [2, 4, 5, 6]] == 0.5).all()
+    assert (codes[:, [0, 1, 3]] != 0.5).any()
+    assert {px: tuple(m.shape[1:]) for px, m in maps.items()} == {
+        px: (channels, px, px) for px, channels in FEATURE_CHANNELS.items()
+    }
+    torch.testing.assert_close(encoder(pictures[1:])[0][0], codes[1], atol=1e-4, rtol=1e-4)

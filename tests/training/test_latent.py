@@ -1,0 +1,62 @@
+"""Latent-space losses and samples: deterministic, and zero exactly where they should be."""
+
+import torch
+
+from dbaf.generators.mobile import MobileGenerator
+from dbaf.training.encoder import augment
+from dbaf.training.latent import GROUPS, apart, contrastive, crowding, random_keys
+from dbaf.training.synthetic import sample_wplus
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@torch.no_grad()
+def test_samples_are_seeded_and_some_are_mixed(generator: MobileGenerator) -> None:
+    codes = sample_wplus(generator, 32, rng())
+    assert codes.shape == (32, 23, 512)
+    assert torch.equal(codes, sample_wplus(generator, 32, rng()))
+    mixed = (codes[:, 0] != codes[:, -1]).any(1)
+    assert 0 < mixed.sum() < 32
+
+
+def test_groups_cover_every_style(generator: MobileGenerator) -> None:
+    assert sum(GROUPS) == generator.styles
+
+
+@torch.no_grad()
+def test_keys_are_distinct_codes(generator: MobileGenerator) -> None:
+    keys = random_keys(generator, 4, rng())
+    assert keys.shape == (4, 3, 512)
+    assert torch.pdist(keys.flatten(1)).min() > 1
+
+
+def test_apart_is_zero_for_strangers_only() -> None:
+    one = torch.eye(4)
+    assert apart(one, one.roll(1, 0)) == 0
+    torch.testing.assert_close(apart(one, one), torch.tensor(0.9))
+
+
+def test_contrastive_pulls_same_and_pushes_different_pairs() -> None:
+    one = torch.eye(4)
+    assert contrastive(one, one, same=True) == 0
+    assert contrastive(one, one.roll(1, 0), same=True) == 1
+    assert contrastive(one, one, same=False) == 0.5
+    assert contrastive(one, one.roll(1, 0), same=False) == 0
+
+
+def test_crowding_counts_only_what_inputs_did_not_share() -> None:
+    alike, different = torch.eye(4)[[0, 0, 0]], torch.eye(4)[:3]
+    assert crowding(different, different) == 0
+    assert crowding(alike, alike) == 0
+    torch.testing.assert_close(crowding(alike, different), torch.tensor(0.9))
+
+
+def test_augmentation_is_seeded_and_in_range() -> None:
+    faces = torch.rand(3, 3, 256, 256, generator=rng()) * 2 - 1
+    out = augment(faces, rng(1))
+    assert out.shape == faces.shape
+    assert out.abs().max() <= 1
+    assert torch.equal(out, augment(faces, rng(1)))
+    assert not torch.equal(out, augment(faces, rng(2)))

@@ -1,0 +1,82 @@
+"""Weights on disk: what is written comes back, and a damaged shard is named with its remedy."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dbaf.errors import WeightsError
+from dbaf.weights import bundle
+from dbaf.weights.bundle import bundle_folder, load_part, parts, save_part
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    layers = {f"layer{i}": torch.full((10, 20), float(i)) for i in range(5)}
+    return layers | {"count": torch.tensor(7)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(bundle, "SHARD_BYTES", 1000)
+    save_part(tmp_path, "net", tensors(), {"width": 3}, "Apache-2.0")
+    return tmp_path
+
+
+def test_round_trip_over_several_shards(folder: Path) -> None:
+    assert len(list(folder.glob("net-*.safetensors"))) > 1
+    loaded, config = load_part(folder, "net")
+    assert config == {"width": 3}
+    assert loaded["layer4"].dtype == torch.float32
+    assert loaded.keys() == tensors().keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors().items())
+
+
+def test_the_same_weights_give_the_same_bytes(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    save_part(folder, "net", tensors(), {"width": 3}, "Apache-2.0")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_smaller_version_leaves_nothing_of_the_larger(folder: Path) -> None:
+    save_part(folder, "other", {"x": torch.ones(2)}, {}, "Apache-2.0", half=False)
+    save_part(folder, "net", {"layer0": torch.ones(3)}, {}, "Apache-2.0")
+    names = ["net-00001-of-00001.safetensors", "other-00001-of-00001.safetensors"]
+    assert sorted(path.name for path in folder.glob("*.safetensors")) == names
+    assert parts(folder) == ["net", "other"]
+    assert list(load_part(folder, "net")[0]) == ["layer0"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "altered"])
+def test_a_damaged_shard_is_named(folder: Path, damage: str) -> None:
+    shard = sorted(folder.glob("net-*.safetensors"))[1]
+    data = shard.read_bytes()
+    if damage == "missing":
+        shard.unlink()
+    else:
+        shard.write_bytes(data[:-1] if damage == "short" else data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(WeightsError, match=shard.name) as error:
+        load_part(folder, "net")
+    assert "Reinstall" in str(error.value)
+
+
+def test_unknown_bundle_and_part(folder: Path) -> None:
+    with pytest.raises(WeightsError, match="mobile"):
+        bundle_folder("no-such-family")
+    with pytest.raises(WeightsError, match="net"):
+        load_part(folder, "encoder")
+
+
+def test_a_damaged_manifest_is_named(folder: Path) -> None:
+    (folder / bundle.MANIFEST).write_text("{")
+    with pytest.raises(WeightsError, match=r"manifest\.json.*Reinstall"):
+        load_part(folder, "net")
+
+
+def test_embedded_bundle_is_whole_and_small() -> None:
+    folder = bundle_folder("mobile")
+    assert parts(folder) == ["cid", "detector", "encoder", "generator", "kria", "landmarks", "maar"]
+    for part in parts(folder):
+        load_part(folder, part)
+    sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
+    assert max(sizes) < 15_000_000
+    assert sum(sizes) < 120_000_000
