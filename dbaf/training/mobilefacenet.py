@@ -144,7 +144,7 @@ def arcface_view(crops: torch.Tensor) -> torch.Tensor:
 
 def _tflite_parameters(path: Path) -> list[torch.Tensor]:
     """Weights, biases and PReLU slopes of a TFLite graph, in the order in which it runs them and in torch's layout."""
-    import tflite  # type: ignore[import-untyped]  # only training reads TFLite files
+    import tflite  # only training reads TFLite files
 
     try:
         data = path.read_bytes()
