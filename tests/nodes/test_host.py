@@ -140,8 +140,10 @@ def make_inputs(folder: Path) -> None:
     w = generator.mapping(torch.randn(1, generator.dim, generator=torch.Generator().manual_seed(0)))
     person = generator(generator.widen(generator.mean_w + 0.6 * (w - generator.mean_w)))  # [1, 3, 1024, 1024]
     small = torch.nn.functional.interpolate(person, size=(512, 512), mode="area")
-    write_png(folder / "person.png", to_pil(torch.nn.functional.pad(small, (0, 128))))
-    write_png(folder / "wall.png", to_pil(torch.zeros(1, 3, 256, 256)))
+    person = torch.nn.functional.pad(small, (0, 128))
+    write_png(folder / "person.png", to_pil(person))
+    # of the same size: ImageBatch would rescale it, and Save Image truncates what rescaling leaves
+    write_png(folder / "wall.png", to_pil(torch.zeros_like(person)))
 
 
 def template(name: str) -> dict[str, Any]:
