@@ -221,7 +221,11 @@ def _iou(box: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
 
 
 def _same(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether two mesh boxes show one face: the smaller lies by more than half in the other."""
+    """Whether two mesh boxes show one face: one's centre, or more than half of the smaller one, lies in the other."""
+    for outer, inner in ((one, other), (other, one)):
+        x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
+        if outer[0] < x < outer[2] and outer[1] < y < outer[3]:
+            return True
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from dbaf.errors import PictureError
 from dbaf.faces import Face, FaceFinder, crop
 from dbaf.faces.align import square
+from dbaf.faces.detect import _same
 from dbaf.weights.bundle import bundle_folder
 
 
@@ -116,3 +117,9 @@ def test_faces_take_part_in_training(finder: FaceFinder, small: torch.Tensor) ->
     weight = torch.ones(5, 2, requires_grad=True)
     (points * weight).sum().backward()  # raises if `find` ran in inference mode
     assert weight.grad is not None
+
+
+def test_two_boxes_are_one_face_when_a_centre_lies_in_the_other() -> None:
+    face = (100.0, 100.0, 200.0, 220.0)
+    assert _same(face, (55.0, 60.0, 155.0, 170.0))  # a ghost over the forehead
+    assert not _same(face, (190.0, 100.0, 290.0, 220.0))  # cheek to cheek
