@@ -1,7 +1,7 @@
 """CID: contrastive identity disentanglement (DBAF, arXiv 2311.08786).
 
 Splits a W+ code into an attribute code A, the network's output, and an identity code I = w - A. One transformer a
-style group, over the style axis (the released code attends over the batch by mistake; see docs in the README).
+style group, over the style axis. (The released code attends over the batch, so that neighbours change a picture.)
 """
 
 import torch

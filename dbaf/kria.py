@@ -65,7 +65,7 @@ class Reflection(nn.Module):
         self.rank, self.turned = rank, 2 * rank // 3
         self.register_buffer("centre", torch.zeros(width))  # mean identity code
         self.register_buffer("whiten", torch.zeros(width, rank))  # code -> coordinates of unit variance
-        self.register_buffer("colour", torch.zeros(rank, width))  # and back; whiten @ ... : colour @ whiten = 1
+        self.register_buffer("colour", torch.zeros(rank, width))  # and back: colour @ whiten = 1
         self.register_buffer("key_centre", torch.zeros(dim))
         self.register_buffer("key_scale", torch.ones(dim))
         self.register_buffer("mixer", torch.zeros(dim, rank * self.turned))  # key -> spanning vectors

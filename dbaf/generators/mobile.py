@@ -188,10 +188,3 @@ def inverse_haar(x: torch.Tensor) -> torch.Tensor:
     left, right = hl + hh, hl - hh
     corners = torch.stack([top + left, top - left, bottom + right, bottom - right], 2)  # [B, C, 4, h, w]
     return F.pixel_shuffle(corners.flatten(1, 2), 2)
-
-
-def haar(x: torch.Tensor) -> torch.Tensor:
-    """Inverse of `inverse_haar`: [B, C, 2h, 2w] -> [B, 4C, h, w]."""
-    a, b, c, d = F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unbind(2)
-    details = torch.stack([a + b - c - d, a - b + c - d, a - b - c + d], 2).flatten(1, 2)
-    return torch.cat([a + b + c + d, details], 1) / 4

@@ -6,25 +6,13 @@ import torch.nn.functional as F
 from dbaf.generators.mobile import MobileGenerator
 from dbaf.training.critics import LatentCritic
 
-CLAMP = 0.1  # cosines below it are different enough
 GROUPS = (7, 6, 10)  # styles of the mobile generator that are coarse (4..16 px), medium (32, 64 px), fine
-
-
-def apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """How much two sets of unit embeddings [B, D] still agree above the clamp; a scalar."""
-    return ((one * other).sum(1) - CLAMP).clamp(min=0).mean()
 
 
 def contrastive(one: torch.Tensor, other: torch.Tensor, same: bool) -> torch.Tensor:
     """DBAF's margin hinge on d = 1 - cos of unit embeddings [B, D]: same pairs d, different pairs max(.5 - d, 0)."""
     distance = 1 - (one * other).sum(1)
     return (distance if same else (0.5 - distance).clamp(min=0)).mean()
-
-
-def crowding(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
-    """How much more the outputs [B, D] resemble one another than the inputs [B, D] did."""
-    excess = (new @ new.T - old @ old.T - CLAMP).clamp(min=0)
-    return (excess.sum() - excess.diagonal().sum()) / (len(new) * (len(new) - 1))
 
 
 def off_manifold(critic: LatentCritic, wplus: torch.Tensor) -> torch.Tensor:

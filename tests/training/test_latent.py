@@ -4,7 +4,7 @@ import torch
 
 from dbaf.generators.mobile import MobileGenerator
 from dbaf.training.encoder import augment
-from dbaf.training.latent import GROUPS, apart, contrastive, crowding, random_keys
+from dbaf.training.latent import GROUPS, contrastive, random_keys
 from dbaf.training.synthetic import sample_wplus
 
 
@@ -32,25 +32,12 @@ def test_keys_are_distinct_codes(generator: MobileGenerator) -> None:
     assert torch.pdist(keys.flatten(1)).min() > 1
 
 
-def test_apart_is_zero_for_strangers_only() -> None:
-    one = torch.eye(4)
-    assert apart(one, one.roll(1, 0)) == 0
-    torch.testing.assert_close(apart(one, one), torch.tensor(0.9))
-
-
 def test_contrastive_pulls_same_and_pushes_different_pairs() -> None:
     one = torch.eye(4)
     assert contrastive(one, one, same=True) == 0
     assert contrastive(one, one.roll(1, 0), same=True) == 1
     assert contrastive(one, one, same=False) == 0.5
     assert contrastive(one, one.roll(1, 0), same=False) == 0
-
-
-def test_crowding_counts_only_what_inputs_did_not_share() -> None:
-    alike, different = torch.eye(4)[[0, 0, 0]], torch.eye(4)[:3]
-    assert crowding(different, different) == 0
-    assert crowding(alike, alike) == 0
-    torch.testing.assert_close(crowding(alike, different), torch.tensor(0.9))
 
 
 def test_augmentation_is_seeded_and_in_range() -> None:
