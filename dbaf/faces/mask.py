@@ -10,7 +10,7 @@ import torch
 MARGIN = 0.5  # the mask is drawn over -0.5 to 1.5, so that it may be turned without leaving its canvas
 CANVAS = 512  # px
 WIDE, NARROW = 0.05, 0.025  # feather where old and new surroundings agree, and where not; of the square
-FOREHEAD = 1.12  # the mesh ends a little below most hairlines; measured from the eyes
+FOREHEAD = 1.06  # the mesh ends a little below most hairlines; measured from the eyes
 JAW = 1.02  # ... and the contour of the jaw itself must be covered; measured from the eyes
 CHEEKS = 1.01  # measured from the middle of the face
 DIRECTIONS = 96
@@ -23,15 +23,15 @@ def to_square(points: torch.Tensor, quad: torch.Tensor) -> torch.Tensor:
     return moved.T
 
 
-def outline_distance(meshes: list[torch.Tensor]) -> torch.Tensor:
-    """Distance [CANVAS, CANVAS] from the outline around face meshes, negative inside, as a share of the square.
+def outline_distance(mesh: torch.Tensor) -> torch.Tensor:
+    """Distance [CANVAS, CANVAS] from the outline around a face mesh, negative inside, as a share of the square.
 
-    The outline is the convex hull of the widened meshes: a hull follows profiles, where the mesh's own oval folds.
+    The outline is the convex hull of the widened mesh: a hull follows profiles, where the mesh's own oval folds.
 
     Args:
-        meshes: each [468, 2] in square coordinates.
+        mesh: [468, 2] in square coordinates.
     """
-    points = torch.cat([_widened(mesh) for mesh in meshes])
+    points = _widened(mesh)
     angles = torch.arange(DIRECTIONS, dtype=torch.float64) * (2 * math.pi / DIRECTIONS)
     normals = torch.stack([angles.cos(), angles.sin()])  # [2, DIRECTIONS]
     reach = (points @ normals).amax(dim=0)  # support function of the hull

@@ -6,6 +6,7 @@ import torch
 
 from dbaf.faces.align import crop, warp
 from dbaf.faces.colour import agreement, apply_gain, seam_gain
+from dbaf.faces.contour import bend
 from dbaf.faces.face import Face
 from dbaf.faces.mask import CANVAS, MARGIN, canvas_corners, outline_distance, seam_band, soft_mask, to_square
 
@@ -24,17 +25,17 @@ def paste(
         picture: [1, 3, H, W] in [-1, 1].
         patch: [1, 3, S, S] in [-1, 1], the new face in the FFHQ square of `face`.
         face: the old face, in `picture`.
-        mesh: [468, 2 or 3] of the new face in pixels of `patch`, if known: the mask then covers both outlines.
+        mesh: [468, 2 or 3] of the new face in pixels of `patch`, if known: its contour is then bent to the old one.
 
     Returns:
         A new picture [1, 3, H, W] and the mask [1, 1, H, W] in [0, 1]. Where the mask is 0, the picture is the same
         bit for bit. Faces that overlap are pasted one after the other, the later one in front.
     """
     quad = face.quad
-    meshes = [to_square(face.mesh[:, :2], quad)]
+    outline = to_square(face.mesh[:, :2], quad)
     if mesh is not None:
-        meshes.append(mesh[:, :2].detach().cpu().double() / patch.shape[-1])
-    distance = outline_distance(meshes)
+        patch = bend(patch, mesh[:, :2] / patch.shape[-1], outline)
+    distance = outline_distance(outline)
 
     # what does not need detail is worked out on small copies of the square
     small_old = crop(picture, quad, COARSE)

@@ -1,0 +1,65 @@
+"""A new face bent to the contour of the old one, so that no second jaw line and no second background shows."""
+
+import torch
+import torch.nn.functional as F
+
+from dbaf.faces.face import LEFT_EYE, LEFT_MOUTH, NOSE_TIP, OVAL, RIGHT_EYE, RIGHT_MOUTH
+
+GRID = 64  # px, side at which the bend is worked out; it is smooth
+LIMIT = 0.12  # largest displacement of a contour point, of the square
+STIFFNESS = 1e-3  # of the spline: contour points of a profile nearly coincide
+# what stays where the generator put it: the features make the new identity
+FEATURES = (*LEFT_EYE, *RIGHT_EYE, NOSE_TIP, 1, 6, LEFT_MOUTH, RIGHT_MOUTH, 0, 17)
+
+
+def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    """Move the contour of the face in a patch to that of the old face; features and border of the patch stay.
+
+    A thin-plate spline (Bookstein 1989) through the contour points, the features and the border.
+
+    Args:
+        patch: [1, 3, S, S] in [-1, 1].
+        new: mesh of the face in the patch [468, 2], in square coordinates (0 to 1).
+        old: mesh of the face that it replaces [468, 2], in square coordinates.
+
+    Returns:
+        [1, 3, S, S] in [-1, 1].
+    """
+    new, old = new.detach().cpu().double(), old.detach().cpu().double()
+    target, still = old[list(OVAL)], new[list(FEATURES)]
+    move = new[list(OVAL)] - target  # where to look for what belongs at `target`
+    length = move.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    move = move * (LIMIT / length).clamp(max=1)
+    side = torch.linspace(0, 1, 5, dtype=torch.float64)
+    border = torch.cartesian_prod(side, side)
+    border = border[((border == 0) | (border == 1)).any(1)]  # [16, 2]
+    points = torch.cat([target, still, border])
+    moves = torch.cat([move, torch.zeros(len(still) + len(border), 2, dtype=torch.float64)])
+    places = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    grid = torch.cartesian_prod(places, places).flip(1)  # [GRID * GRID, 2], x first
+    field = _spline(points, moves, grid).view(GRID, GRID, 2).permute(2, 0, 1)[None]
+    size = patch.shape[-1]
+    field = F.interpolate(field.to(patch), size=size, mode="bilinear", align_corners=False)[0]  # [2, S, S]
+    steps = (torch.arange(size, device=patch.device, dtype=patch.dtype) + 0.5) / size
+    look = torch.stack([steps[None, :] + field[0], steps[:, None] + field[1]], dim=-1)[None]  # [1, S, S, 2]
+    return F.grid_sample(patch, look * 2 - 1, mode="bicubic", padding_mode="border", align_corners=False).clamp(-1, 1)
+
+
+def _spline(points: torch.Tensor, values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Thin-plate spline with `values` [N, D] at `points` [N, 2], read at `places` [M, 2]: [M, D]."""
+    count = len(points)
+    system = torch.zeros(count + 3, count + 3, dtype=torch.float64)
+    system[:count, :count] = _kernel(points, points) + STIFFNESS * torch.eye(count, dtype=torch.float64)
+    system[:count, count] = 1
+    system[:count, count + 1 :] = points
+    system[count:, :count] = system[:count, count:].T
+    known = torch.cat([values, values.new_zeros(3, values.shape[1])])
+    weights = torch.linalg.solve(system, known)
+    plane = torch.cat([torch.ones(len(places), 1, dtype=torch.float64), places], dim=1)
+    return _kernel(places, points) @ weights[:count] + plane @ weights[count:]
+
+
+def _kernel(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """r**2 log r of all distances: [N, M]."""
+    squared = (one[:, None] - other[None]).square().sum(-1)
+    return 0.5 * squared * squared.clamp(min=1e-18).log()
