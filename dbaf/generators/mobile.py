@@ -51,15 +51,16 @@ class StyledConv(nn.Module):
         x += self.noise if noise is None else noise  # in place: these maps are large
         return F.leaky_relu_(x, SLOPE)
 
-    def coarse(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        """Half-size approximation of `forward`, from x at half size: exact for the linear part of a smooth x."""
-        stretch = x.new_tensor([[0.5, 0, 0], [0.5, 1, 0.5], [0, 0, 0.5]])
+    def coarse(self, x: torch.Tensor, w: torch.Tensor, halvings: int) -> torch.Tensor:
+        """Approximation of `forward` at 1 / 2**halvings of its size: exact for the linear part of a smooth x."""
         depthwise, pointwise = self.conv
         assert isinstance(depthwise, nn.Conv2d)
+        stretch = x.new_tensor([[0.5, 0, 0], [0.5, 1, 0.5], [0, 0, 0.5]])
+        stretch = torch.linalg.matrix_power(stretch, halvings).to(depthwise.weight)
         kernel = stretch @ depthwise.weight @ stretch.T
         x = F.conv2d(x * self.affine(w)[:, :, None, None], kernel, padding=1, groups=x.shape[1])
         x = pointwise(x)
-        x += F.avg_pool2d(self.noise, 2)
+        x += F.avg_pool2d(self.noise, 2**halvings)
         return F.leaky_relu_(x, SLOPE)
 
 
@@ -133,18 +134,21 @@ class MobileGenerator(nn.Module):
             x = block(x, wplus[:, 3 * index + 1], wplus[:, 3 * index + 2], noise.get(2 * x.shape[-1]))
         return x
 
-    def preview(self, wplus: torch.Tensor, noise: dict[int, torch.Tensor] | None = None) -> torch.Tensor:
-        """Quarter-size picture [B, 3, size / 4, size / 4] at a fraction of the cost, for training losses.
+    def preview(
+        self, wplus: torch.Tensor, noise: dict[int, torch.Tensor] | None = None, size: int = 256
+    ) -> torch.Tensor:
+        """Small picture [B, 3, size, size] at a fraction of the cost, for training losses; 256 or 128 px.
 
-        The last block runs on the low band of its wavelet only, with its depthwise kernels stretched to match, and
-        the low band of the RGB head is the picture: colours stay those of `forward`.
+        The blocks above `size` run on the low band of their wavelet only, with depthwise kernels stretched to match,
+        and the low band of the RGB head is the picture: colours stay those of `forward`.
         """
-        x = self.hidden(wplus, self.size // 4, noise)
-        last = self.blocks[-1]
-        assert isinstance(last, UpBlock)
-        w, v = wplus[:, 3 * len(self.blocks) - 2], wplus[:, 3 * len(self.blocks) - 1]
-        x = (x * last.up(w)[:, :, None, None])[:, : x.shape[1] // 4]
-        x = last.conv2.coarse(last.conv1.coarse(x, w), v)
+        x = self.hidden(wplus, size, noise)
+        for halvings, block in enumerate(self.blocks[size.bit_length() - 3 :], 1):
+            assert isinstance(block, UpBlock)
+            index = size.bit_length() - 4 + halvings
+            w, v = wplus[:, 3 * index + 1], wplus[:, 3 * index + 2]
+            x = (x * block.up(w)[:, :, None, None])[:, : x.shape[1] // 4]
+            x = block.conv2.coarse(block.conv1.coarse(x, w, halvings), v, halvings)
         head = self.to_image
         return head.conv(x * head.affine(wplus[:, 3 * len(self.blocks)])[:, :, None, None])[:, :3]
 

@@ -3,9 +3,9 @@
     python -m dbaf.training.anonymize
 
 Each style group's identity codes are whitened along their principal components; among those, the directions that
-move the predicted recogniser embedding most become the coordinates that KRIA reflects. The codes are
-the encoder's, so that coordinates it cannot see play no part. Takes minutes. Prints what the latent critic makes of
-60 unseen people: right key, wrong key, two keys, all through a pasted picture.
+move the predicted recogniser embedding most become the coordinates that KRIA reflects. The codes are those of
+photographs, from `dbaf.training.codes`. Takes minutes. Prints what the latent critic makes of 60 of them that were
+left out: right key, wrong key, two keys, all through a pasted picture.
 """
 
 import argparse
@@ -15,19 +15,21 @@ from typing import Any
 import torch
 from rich.progress import track
 
-from dbaf.cid import CID
-from dbaf.encoders.compact import CompactEncoder
+from dbaf.faces import FaceFinder
 from dbaf.generators import load_generator
 from dbaf.kria import KRIA, Reflection
+from dbaf.training.codes import EVERY, load_codes
+from dbaf.training.common import load_cid, load_encoder
+from dbaf.training.composites import pasted
 from dbaf.training.critics import LatentCritic, load_critic
 from dbaf.training.latent import GROUPS, random_keys
-from dbaf.training.synthetic import load_pairs
-from dbaf.weights.bundle import bundle_folder, load_part, save_part
+from dbaf.training.photos import load_photos
+from dbaf.weights.bundle import bundle_folder, save_part
 
-LICENCE = "Apache-2.0; trained by this project on generated faces"
+LICENCE = "Apache-2.0; trained by this project"
 RANKS = (8, 16, 8)  # few: each is coded reliably, so the way back survives the picture
 COMPONENTS = 32  # principal components of a group among which the coordinates are chosen
-SAMPLES = 800  # encoded pictures
+SAMPLES = 2000  # encoded photographs
 FLOOR = 3.0  # added to the effect on attributes, in units of its mean: lower keeps more and changes people less
 NOISE = 2.0  # weight of the error through a picture
 LOOPED = 100  # pictures sent there and back to measure it
@@ -79,41 +81,33 @@ def effects(critic: LatentCritic, layer: torch.nn.Linear, styles: int) -> tuple[
     return tuple(part.flatten(1) for part in whole.split(list(GROUPS), 1))
 
 
-def paste_roughly(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-    """An oval of a new face [1, 3, 256, 256] over the old one, 8 bits deep: about what pasting and saving leave."""
-    y, x = torch.meshgrid(torch.linspace(0, 1, 256), torch.linspace(0, 1, 256), indexing="ij")
-    radius = (((x - 0.5) / 0.27).square() + ((y - 0.56) / 0.36).square()).sqrt()
-    mask = ((1.05 - radius) / 0.1).clamp(0, 1)
-    return ((((old + mask * (new - old)).clamp(-1, 1) + 1) * 127.5).round()) / 127.5 - 1
-
-
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=Path, default=Path("runs/synthetic"))
+    parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
+    parser.add_argument("--codes", type=Path, default=Path("runs/codes.safetensors"))
     parser.add_argument("--critic", type=Path, default=Path("runs/critics.safetensors"))
     args = parser.parse_args()
     torch.manual_seed(0)
     rng = torch.Generator().manual_seed(0)
-    folder = bundle_folder("mobile")
-    generator, critic = load_generator(folder), load_critic(args.critic)
-    tensors, cid_config = load_part(folder, "cid")
-    cid = CID(**cid_config)
-    cid.load_state_dict(tensors)
-    cid.eval()
-    tensors, encoder_config = load_part(folder, "encoder")
-    encoder = CompactEncoder(**encoder_config)
-    encoder.load_state_dict(tensors)
-    encoder.eval()
-    pictures = load_pairs(args.pairs)[0][:SAMPLES]
+    bundle = bundle_folder("mobile")
+    generator, critic, finder = load_generator(bundle), load_critic(args.critic), FaceFinder.from_bundle(bundle)
+    encoder, cid = load_encoder(bundle), load_cid(bundle)
+    bank = load_codes(args.codes)
+    chosen = torch.randperm(len(bank), generator=rng)[:SAMPLES]
+    encoded, pictures = bank[chosen], load_photos(args.photos)["pictures"][::EVERY][chosen]
     config: dict[str, Any] = {"groups": GROUPS, "ranks": RANKS, "dim": generator.dim}
     kria = KRIA(**config)
 
-    encoded = torch.cat([encoder(x.float() / 127.5 - 1)[0] for x in track(pictures.split(16), "encoding")])
     attributes = torch.cat([cid(part) for part in encoded.split(250)])
     identity = encoded - attributes
     fitted, identity = identity[CHECKED:], identity[:CHECKED]
     original, attributes = encoded[:CHECKED], attributes[:CHECKED]
+
+    def seen_in_picture(index: int, code: torch.Tensor) -> torch.Tensor:
+        """What the encoder reads from photo `index` after the face of a code [1, L, 512] was pasted into it."""
+        photo = pictures[index : index + 1].float() / 127.5 - 1
+        return encoder(pasted(finder, photo, generator.preview(code).clamp(-1, 1)))[0]
 
     def fit_all(errors: torch.Tensor) -> None:
         for part, error, identity_effect, attribute_effect, module in zip(
@@ -135,19 +129,13 @@ def main() -> None:
         new = kria(
             encoded[index : index + 1] - (kept := cid(encoded[index : index + 1])), random_keys(generator, 1, rng)
         )
-        pasted = paste_roughly(pictures[index : index + 1].float() / 127.5 - 1, generator.preview(new + kept))
-        seen = encoder(pasted)[0]
+        seen = seen_in_picture(index, new + kept)
         errors.append(seen - cid(seen) - new)
     fit_all(torch.cat(errors))
 
     right, other = (random_keys(generator, CHECKED, rng) for _ in range(2))
     anonymized = kria(identity, right) + attributes
-    faces = pictures[:CHECKED].float() / 127.5 - 1
-    loops = [
-        encoder(paste_roughly(face[None], generator.preview(code[None])))[0]
-        for face, code in zip(faces, anonymized, strict=True)
-    ]
-    seen = torch.cat(loops)
+    seen = torch.cat([seen_in_picture(index, code[None]) for index, code in enumerate(anonymized)])
     seen_attributes = torch.cat([cid(part) for part in seen.split(250)])
     outcomes = {
         "anonymized": anonymized,
@@ -162,7 +150,7 @@ def main() -> None:
     print(f"  two keys    {between:.3f}\n  strangers   {strangers:.3f}")
     moved = (critic.attributes(anonymized) - critic.attributes(original)).square().mean().sqrt()
     print(f"  attributes moved: rms {moved:.3f}")
-    save_part(folder, "kria", kria.state_dict(), config, LICENCE)
+    save_part(bundle, "kria", kria.state_dict(), config, LICENCE)
 
 
 if __name__ == "__main__":

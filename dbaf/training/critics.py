@@ -25,6 +25,7 @@ from dbaf.weights.bundle import bundle_folder
 
 ATTRIBUTE_DIMS = 96  # principal components of mesh and coarse colours
 COARSE = 12  # px, side of the coarse picture
+RAW = 468 * 2 + 3 * COARSE**2
 HELD_OUT = 300
 
 
@@ -33,6 +34,8 @@ class LatentCritic(nn.Module):
 
     mean_w: torch.Tensor
     scale: torch.Tensor
+    raw_mean: torch.Tensor
+    components: torch.Tensor
 
     def __init__(
         self, active: list[int], dim: int = 512, identity: int = 192, attributes: int = ATTRIBUTE_DIMS
@@ -41,6 +44,8 @@ class LatentCritic(nn.Module):
         self.active = active
         self.register_buffer("mean_w", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
+        self.register_buffer("raw_mean", torch.zeros(RAW))
+        self.register_buffer("components", torch.zeros(RAW, attributes))
         self.identity_map = nn.Linear(len(active) * dim, identity)
         self.attribute_map = nn.Linear(len(active) * dim, attributes)
 
@@ -55,6 +60,10 @@ class LatentCritic(nn.Module):
     def attributes(self, wplus: torch.Tensor) -> torch.Tensor:
         """W+ [B, L, dim] -> predicted attribute components, unit variance [B, ATTRIBUTE_DIMS]."""
         return self.attribute_map(self.features(wplus))
+
+    def project(self, raw: torch.Tensor) -> torch.Tensor:
+        """Raw attributes of a picture, from `observe` [B, RAW] -> the same components [B, ATTRIBUTE_DIMS]."""
+        return (raw - self.raw_mean) @ self.components
 
 
 def load_critic(path: Path) -> LatentCritic:
@@ -72,7 +81,7 @@ def mesh_view(pictures: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def observe(pictures: torch.Tensor, recogniser: MobileFaceNet, finder: FaceFinder) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures [N, 3, 256, 256] uint8 -> embeddings [N, 192], raw attributes [N, 468 * 2 + 3 * COARSE**2]."""
+    """Pictures [N, 3, 256, 256] uint8 -> embeddings [N, 192], raw attributes [N, RAW]."""
     embeddings, attributes = [], []
     for batch in track(pictures.split(32), "observing"):
         x = batch.float() / 127.5 - 1
@@ -102,11 +111,11 @@ def main() -> None:
     generator = load_generator(folder)
     pictures, wplus = load_pairs(args.pairs)
     embeddings, raw = observe(pictures, MobileFaceNet.from_tflite(args.recogniser), FaceFinder.from_bundle(folder))
-    components = torch.pca_lowrank(raw - raw.mean(0), ATTRIBUTE_DIMS)[2]
-    attributes = (raw - raw.mean(0)) @ components
-    attributes /= attributes.std(0)
-
     critic = LatentCritic(generator.active).requires_grad_(False)
+    critic.raw_mean.copy_(raw.mean(0))
+    components = torch.pca_lowrank(raw - raw.mean(0), ATTRIBUTE_DIMS)[2]
+    critic.components.copy_(components / ((raw - raw.mean(0)) @ components).std(0))
+    attributes = critic.project(raw)
     critic.mean_w.copy_(generator.mean_w)
     critic.scale.copy_(wplus.flatten(0, 1).std(0))
     x = critic.features(wplus)

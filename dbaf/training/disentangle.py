@@ -1,9 +1,10 @@
 """Stage 1: train CID on codes. DBAF (arXiv 2311.08786), with latent critics in place of rendered pictures.
 
-    python -m dbaf.training.disentangle --steps 1500
+    python -m dbaf.training.disentangle
 
 w_new = I(one person) + A(another): identity must follow the first, everything else the second. Every third batch
-takes both from one code, as in the paper. Resumes from its last checkpoint.
+takes both from one code, as in the paper. Half of the codes are random people's, half encoded photographs'.
+Resumes from its last checkpoint. Settings: `config.toml`.
 """
 
 import argparse
@@ -14,40 +15,52 @@ import torch
 
 from dbaf.cid import CID
 from dbaf.generators import load_generator
-from dbaf.training.common import Run
+from dbaf.training.codes import load_codes
+from dbaf.training.common import Run, settings
 from dbaf.training.critics import load_critic
 from dbaf.training.latent import GROUPS, contrastive, kept, off_manifold
-from dbaf.training.synthetic import sample_wplus
+from dbaf.training.synthetic import sample_encoded, sample_wplus
 from dbaf.weights.bundle import bundle_folder, save_part
 
 LICENCE = "Apache-2.0; trained by this project on generated faces"
-PEAK_RATE = 3e-4
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--critic", type=Path, default=Path("runs/critics.safetensors"))
     parser.add_argument("--run", type=Path, default=Path("runs/disentangle"))
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--codes", type=Path, default=Path("runs/codes.safetensors"))
     args = parser.parse_args()
     torch.manual_seed(0)
+    setting = settings("disentangle")
     folder = bundle_folder("mobile")
     generator, critic = load_generator(folder), load_critic(args.critic)
     config: dict[str, Any] = {"groups": GROUPS, "dim": generator.dim}
     cid = CID(GROUPS, generator.dim)
     cid.mean_w.copy_(generator.mean_w)
     cid.scale.copy_(critic.scale)
-    optimiser = torch.optim.AdamW(cid.parameters(), PEAK_RATE, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(cid.parameters(), setting.peak_rate, weight_decay=0.01)
     run = Run(args.run, {"cid": cid, "optimiser": optimiser})
-    while run.step < args.steps:
+    bank = load_codes(args.codes)
+
+    def draw(rng: torch.Generator) -> torch.Tensor:
+        """Half random people, half encoded photographs [batch, L, 512]."""
+        half = setting.batch // 2
+        return torch.cat(
+            [
+                sample_wplus(generator, half, rng),
+                sample_encoded(bank, generator.mean_w, half, rng),
+            ]
+        )
+
+    while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
         for group in optimiser.param_groups:
-            group["lr"] = PEAK_RATE * min(1, (run.step + 1) / 50) * (1 - run.step / args.steps)
-        person = sample_wplus(generator, args.batch, rng)
+            group["lr"] = setting.peak_rate * min(1, (run.step + 1) / 50) * (1 - run.step / setting.steps)
+        person = draw(rng)
         same = run.step % 3 == 2
         scene = person + 0.1 * critic.scale * torch.randn(person.shape, generator=rng)
-        scene = scene if same else sample_wplus(generator, args.batch, rng)
+        scene = scene if same else draw(rng)
         new = person - cid(person) + cid(scene)
         wanted, got = critic.identity(person), critic.identity(new)
         identity = 1 - (wanted * got).sum(1).mean()

@@ -1,9 +1,17 @@
-"""Train the compact encoder on generated pairs.
+"""Train the compact encoder on generated pairs and on photographs.
 
-    python -m dbaf.training.encoder --backbone mobilenet_v2.pth --steps 1500
+    python -m dbaf.training.encoder --backbone mobilenet_v2.pth --recogniser MobileFaceNet.tflite
 
-Regression of W+ in units of the deviation of w, an identity term through the latent critic, and augmentation
-(light, blur, noise, small shifts, occluding patches) towards photographs. Resumes from its last checkpoint.
+Generated pairs: regression of W+ in units of the deviation of w, under augmentation towards photographs.
+Photographs have no code; there the latent critics compare what the code stands for with what the photo shows, and from
+`pictures_from` on a 128 px preview of some codes is compared with the photo itself: recogniser, MobileNetV2 features,
+pixels. As in e4e (Tov et al., arXiv 2102.02766), codes are pulled together over the styles (its delta
+regularisation) and kept where sampled codes lie. Settings: `config.toml`. Resumes from its last checkpoint.
+
+    python -m dbaf.training.encoder --finish ...
+
+goes on from the bundle's encoder with a third of the batch from `dbaf.training.composites`. The backbone stays as it
+is, so that MAAR, which takes its maps, may be trained meanwhile.
 """
 
 import argparse
@@ -15,109 +23,156 @@ import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dbaf.encoders.compact import CompactEncoder
+from dbaf.encoders.mobilenet import MobileNetV2
 from dbaf.generators import load_generator
-from dbaf.training.common import Run
-from dbaf.training.critics import load_critic
+from dbaf.training.augment import augment
+from dbaf.training.common import Run, compiled, settings
+from dbaf.training.critics import LatentCritic, load_critic
+from dbaf.training.latent import off_manifold
+from dbaf.training.mobilefacenet import MobileFaceNet
+from dbaf.training.photos import load_photos
 from dbaf.training.synthetic import load_pairs
-from dbaf.weights.bundle import bundle_folder, save_part
+from dbaf.weights.bundle import bundle_folder, load_part, save_part
 
-LICENCE = "Apache-2.0; trained by this project on generated faces, backbone from ImageNet MobileNetV2 (BSD-3-Clause)"
+LICENCE = "Apache-2.0; trained by this project, backbone from ImageNet MobileNetV2 (BSD-3-Clause)"
 HELD_OUT = 200
-PEAK_RATE = 6e-4
 IMAGENET_STD = (0.229, 0.224, 0.225)
 FROZEN = 4  # layers of the backbone
+SMALL = 128  # px of the previews
 
 
-def start_from_imagenet(encoder: CompactEncoder, path: Path) -> None:
+def start_from_imagenet(backbone: MobileNetV2, path: Path) -> None:
     """Load torchvision's MobileNetV2 and fold its input normalisation, so that the input is in [-1, 1]."""
     state = {k: v for k, v in torch.load(path, weights_only=True).items() if k.startswith("features.")}
     state = {k: v for k, v in state.items() if not k.startswith("features.18.")}
-    encoder.backbone.load_state_dict(state)
-    weight = encoder.backbone.get_parameter("features.0.0.weight")
+    backbone.load_state_dict(state)
+    weight = backbone.get_parameter("features.0.0.weight")
     with torch.no_grad():
         weight.mul_(0.5 / torch.tensor(IMAGENET_STD)[:, None, None])
-    encoder.backbone.features[:FROZEN].requires_grad_(False)  # edges and textures; half the cost of a step
 
 
-def augment(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Make generated faces [B, 3, 256, 256] look more like photographs; the code they stand for stays the same."""
-    batch = len(x)
+def perceptual(one: dict[int, torch.Tensor], other: dict[int, torch.Tensor]) -> torch.Tensor:
+    """Distance of MobileNetV2 maps, unit length in every place, strides 4 to 16."""
+    return torch.stack(
+        [(F.normalize(one[s], dim=1) - F.normalize(other[s], dim=1)).square().sum(1).mean() for s in (4, 8, 16)]
+    ).mean()
 
-    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
-        return torch.empty(batch, *shape, 1, 1).uniform_(low, high, generator=rng)
 
-    turn = torch.empty(batch).uniform_(-0.04, 0.04, generator=rng)
-    shift = torch.empty(batch, 2).uniform_(-0.03, 0.03, generator=rng)
-    zoom = torch.empty(batch).uniform_(0.96, 1.04, generator=rng)
-    rows = [torch.stack([zoom, -turn, shift[:, 0]], 1), torch.stack([turn, zoom, shift[:, 1]], 1)]
-    grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
-    if torch.rand(1, generator=rng) < 0.5:  # the softness of small photographs
-        size = int(torch.randint(72, 200, (1,), generator=rng))
-        x = F.interpolate(F.interpolate(x, size=size, mode="bilinear", antialias=True), size=256, mode="bilinear")
-    if torch.rand(1, generator=rng) < 0.3:
-        height, width = torch.randint(30, 110, (2,), generator=rng).tolist()
-        top, left = torch.randint(60, 200, (2,), generator=rng).tolist()
-        x = x.clone()
-        x[:, :, top : top + height, left : left + width] = uniform(-1, 1, 3)
-    x = x * uniform(0.85, 1.15, 1) + uniform(-0.12, 0.12, 1) + uniform(-0.04, 0.04, 3)
-    return (x + 0.03 * torch.randn(x.shape, generator=rng)).clamp(-1, 1)
+def weighting(size: int) -> torch.Tensor:
+    """[1, 1, size, size] of mean 1: the face counts five times as much as the rest of the square."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, size), torch.linspace(0, 1, size), indexing="ij")
+    inside = ((x - 0.5) / 0.3).square() + ((y - 0.55) / 0.38).square() < 1
+    weights = torch.where(inside, 1.0, 0.2)
+    return (weights / weights.mean())[None, None]
+
+
+def spread(critic: LatentCritic, wplus: torch.Tensor) -> torch.Tensor:
+    """e4e's delta regularisation: squared distance of the styles from their mean, in units of the deviation of w."""
+    styles = critic.features(wplus).unflatten(1, (len(critic.active), -1))
+    return (styles - styles.mean(1, keepdim=True)).square().mean()
+
+
+def pool_batch(
+    pool: tuple[torch.Tensor, torch.Tensor], count: int, rng: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Augmented pictures [count, 3, 256, 256] and codes [count, L, 512] of a pool, without its held-out part."""
+    index = HELD_OUT + torch.randint(len(pool[1]) - HELD_OUT, (count,), generator=rng)
+    return augment(pool[0][index].float() / 127.5 - 1, rng), pool[1][index]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=Path, default=Path("runs/synthetic"))
+    parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
     parser.add_argument("--critic", type=Path, default=Path("runs/critics.safetensors"))
     parser.add_argument("--backbone", type=Path, required=True, help="torchvision MobileNetV2 state dict")
-    parser.add_argument("--run", type=Path, default=Path("runs/encoder"))
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--recogniser", type=Path, required=True, help="MobileFaceNet.tflite")
+    parser.add_argument("--finish", action="store_true", help="the last stage, with composites")
+    parser.add_argument("--composites", type=Path, default=Path("runs/composites"))
     args = parser.parse_args()
     torch.manual_seed(0)
-    folder = bundle_folder("mobile")
-    generator, critic = load_generator(folder), load_critic(args.critic)
-    pictures, wplus = load_pairs(args.pairs)
+    stage = "finish" if args.finish else "encoder"
+    setting = settings(stage)
+    bundle = bundle_folder("mobile")
+    generator, critic = load_generator(bundle).requires_grad_(False), load_critic(args.critic)
+    recogniser = MobileFaceNet.from_tflite(args.recogniser)
+    judge = MobileNetV2().eval().requires_grad_(False)
+    start_from_imagenet(judge, args.backbone)
+    pools = [load_pairs(folder) for folder in ([args.pairs, args.composites] if args.finish else [args.pairs])]
+    photos = load_photos(args.photos)
+    shown = critic.project(photos["attributes"]).clamp(-4, 4)
 
     config: dict[str, Any] = {"styles": generator.styles, "active": generator.active, "dim": generator.dim}
     encoder = CompactEncoder(**config)
-    start_from_imagenet(encoder, args.backbone)
+    if args.finish:
+        encoder.load_state_dict(load_part(bundle, "encoder")[0])
+        encoder.backbone.requires_grad_(False).eval()
+    else:
+        start_from_imagenet(encoder.backbone, args.backbone)
+        encoder.backbone.features[:FROZEN].requires_grad_(False)  # edges and textures; half the cost of a step
     encoder.mean_w.copy_(generator.mean_w)
     encoder.scale.copy_(critic.scale)
     average = AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
-    optimiser = torch.optim.AdamW(encoder.parameters(), PEAK_RATE, weight_decay=0.02)
-    run = Run(args.run, {"encoder": encoder, "average": average, "optimiser": optimiser})
+    optimiser = torch.optim.AdamW(encoder.parameters(), setting.peak_rate, weight_decay=0.02)
+    run = Run(Path("runs") / stage, {"encoder": encoder, "average": average, "optimiser": optimiser})
+    preview = compiled(lambda code: generator.preview(code, size=SMALL))
+    embed, look, encode = compiled(recogniser.embed_ffhq), compiled(judge), compiled(encoder)
+    weights = weighting(SMALL)
 
-    def losses(network: torch.nn.Module, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        codes = network(x)[0].float()
-        regression = F.smooth_l1_loss(critic.features(codes), critic.features(target))
-        identity = 1 - F.cosine_similarity(critic.identity(codes), critic.identity(target)).mean()
-        return regression, identity
+    def paired(codes: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {
+            "regression": F.smooth_l1_loss(critic.features(codes), critic.features(target)),
+            "known": 1 - F.cosine_similarity(critic.identity(codes), critic.identity(target)).mean(),
+        }
 
-    while run.step < args.steps:
+    def photographed(codes: torch.Tensor, index: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {
+            "identity": 1 - (critic.identity(codes) * photos["embeddings"][index]).sum(1).mean(),
+            "attributes": F.smooth_l1_loss(critic.attributes(codes), shown[index]),
+            "prior": off_manifold(critic, codes),
+            "delta": spread(critic, codes),
+        }
+
+    def rendered(codes: torch.Tensor, photo: torch.Tensor, embedding: torch.Tensor) -> dict[str, torch.Tensor]:
+        picture = preview(codes).float()
+        photo = F.interpolate(photo, size=SMALL, mode="area")
+        return {
+            "likeness": 1 - (embed(picture) * embedding).sum(1).mean(),
+            "perceptual": perceptual(look(picture), look(photo)),
+            "pixel": (weights * (picture - photo).abs()).mean(),
+        }
+
+    while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
-        rate = PEAK_RATE * min(1, (run.step + 1) / 100) * (1 - run.step / args.steps)
+        rate = setting.peak_rate * min(1, (run.step + 1) / 100) * (1 - run.step / setting.steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        index = HELD_OUT + torch.randint(len(wplus) - HELD_OUT, (args.batch,), generator=rng)
-        x = augment(pictures[index].float() / 127.5 - 1, rng)
+        drawn = [pool_batch(pool, setting.batch // len(pools), rng) for pool in pools]
+        target = torch.cat([wplus for _, wplus in drawn])
+        real = torch.randint(len(photos["pictures"]), (setting.batch,), generator=rng)
+        photo = photos["pictures"][real].float() / 127.5 - 1
+        x = torch.cat([*(pictures for pictures, _ in drawn), photo])
         with torch.autocast("cpu", torch.bfloat16):
-            regression, identity = losses(
-                encoder.train(), x.contiguous(memory_format=torch.channels_last), wplus[index]
-            )
+            codes = encode(x.contiguous(memory_format=torch.channels_last))[0].float()
+            losses = paired(codes[: setting.batch], target) | photographed(codes[setting.batch :], real)
+            if run.step >= setting.pictures_from:
+                few = slice(setting.batch, setting.batch + setting.rendered)
+                first = slice(setting.rendered)
+                losses |= rendered(codes[few], photo[first], photos["embeddings"][real[first]])
         optimiser.zero_grad()
-        (regression + 0.3 * identity).backward()
+        torch.stack([setting.weights[name] * loss for name, loss in losses.items()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(encoder)
-        run.log(regression=regression, identity=identity, rate=rate)
+        run.log(**losses, rate=rate)
     run.save()
     best = average.module.eval()
-    with torch.no_grad():
-        x = pictures[:HELD_OUT].float() / 127.5 - 1
-        checks = [losses(best, a, b) for a, b in zip(x.split(20), wplus[:HELD_OUT].split(20), strict=True)]
-    regression, identity = torch.tensor(checks).mean(0)
-    print(f"unseen pairs, n = {HELD_OUT}: regression {regression:.4f}, predicted identity cosine {1 - identity:.3f}")
-    save_part(folder, "encoder", best.state_dict(), config, LICENCE)
+    for pictures, wplus in pools:
+        with torch.no_grad():
+            codes = torch.cat([best(x.float() / 127.5 - 1)[0] for x in pictures[:HELD_OUT].split(20)])
+        found = ", ".join(f"{name} {float(loss):.4f}" for name, loss in paired(codes, wplus[:HELD_OUT]).items())
+        print(f"unseen pairs, n = {HELD_OUT}: {found}")
+    save_part(bundle, "encoder", best.state_dict(), config, LICENCE)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Train MAAR with pictures: the encoder's maps must give back what its W+ code lost.
+"""Train MAAR with pictures: occluders and surroundings come from the photo, the face from the code.
 
-    python -m dbaf.training.maar --steps 300
+    python -m dbaf.training.maar
 
-Generated faces with coloured occluders; the code comes from the occluded picture, and so do the maps. The picture
-rendered from both must be the occluded picture again. Everything but MAAR is frozen. Resumes.
+The code goes through CID and KRIA under a random key, so that it is another person's; the maps come from the photo.
+Where an occluder or the surroundings are, the rendered picture must be the photo; on the face it must be what the code
+alone gives, so that MAAR has no reason to carry the old face over. Everything but MAAR is frozen. Settings:
+`config.toml`. Resumes from its last checkpoint.
 """
 
 import argparse
@@ -13,58 +15,75 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from dbaf.encoders.compact import FEATURE_CHANNELS, CompactEncoder
+from dbaf.encoders.compact import FEATURE_CHANNELS
 from dbaf.generators import load_generator
 from dbaf.maar import MAAR
-from dbaf.training.common import Run
-from dbaf.training.encoder import augment
-from dbaf.training.synthetic import load_pairs
-from dbaf.weights.bundle import bundle_folder, load_part, save_part
+from dbaf.training.augment import occlude
+from dbaf.training.common import Run, compiled, load_cid, load_encoder, load_kria, settings
+from dbaf.training.latent import random_keys
+from dbaf.training.photos import load_photos
+from dbaf.weights.bundle import bundle_folder, save_part
 
-LICENCE = "Apache-2.0; trained by this project on generated faces"
-PEAK_RATE = 1e-3
+LICENCE = "Apache-2.0; trained by this project"
+SMALL = 128  # px of the rendered previews
+KEPT = 0.3  # share of the batches whose identity is not changed
+
+
+def face_oval(size: int) -> torch.Tensor:
+    """[1, 1, size, size]: 1 on the face of an FFHQ crop, 0 around it, soft between."""
+    steps = (torch.arange(size) + 0.5) / size
+    radius = (((steps[None, :] - 0.5) / 0.27).square() + ((steps[:, None] - 0.57) / 0.34).square()).sqrt()
+    return ((1 - radius) / 0.2 + 0.5).clamp(0, 1)[None, None]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=Path, default=Path("runs/synthetic"))
+    parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
     parser.add_argument("--run", type=Path, default=Path("runs/maar"))
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=2)
     args = parser.parse_args()
     torch.manual_seed(0)
-    folder = bundle_folder("mobile")
-    generator = load_generator(folder)
-    tensors, encoder_config = load_part(folder, "encoder")
-    encoder = CompactEncoder(**encoder_config)
-    encoder.load_state_dict(tensors)
-    encoder.eval().requires_grad_(False)
+    setting = settings("maar")
+    bundle = bundle_folder("mobile")
+    generator = load_generator(bundle).requires_grad_(False)
+    encoder, cid, kria = load_encoder(bundle), load_cid(bundle), load_kria(bundle)
     config: dict[str, Any] = {
         "channels": {str(px): channels for px, channels in FEATURE_CHANNELS.items()},
         "dim": generator.dim,
     }
     maar = MAAR(**config)
-    optimiser = torch.optim.Adam(maar.parameters(), PEAK_RATE)
+    optimiser = torch.optim.Adam(maar.parameters(), setting.peak_rate)
     run = Run(args.run, {"maar": maar, "optimiser": optimiser})
-    pictures = load_pairs(args.pairs)[0] if run.step < args.steps else torch.empty(0)
-    while run.step < args.steps:
+    photos = load_photos(args.photos)["pictures"]
+    render = compiled(lambda code, maps: generator.preview(code, maar(maps), SMALL))
+    plain = compiled(lambda code: generator.preview(code, size=SMALL))
+    oval = face_oval(SMALL)
+    while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
         for group in optimiser.param_groups:
-            group["lr"] = PEAK_RATE * min(1, (run.step + 1) / 20) * (1 - run.step / args.steps)
-        index = torch.randint(len(pictures), (args.batch,), generator=rng)
-        x = augment(pictures[index].float() / 127.5 - 1, rng)
-        wplus, maps = encoder(x)
-        rendered = generator.preview(wplus, maar(maps))
-        pixel = F.l1_loss(rendered, x)
-        coarse = F.l1_loss(F.avg_pool2d(rendered, 8), F.avg_pool2d(x, 8))
-        loss = pixel + coarse
+            group["lr"] = setting.peak_rate * min(1, (run.step + 1) / 20) * (1 - run.step / setting.steps)
+        index, other = torch.randint(len(photos), (2, setting.batch), generator=rng)
+        x, front = occlude(photos[index].float() / 127.5 - 1, photos[other].float() / 127.5 - 1, rng)
+        with torch.no_grad():
+            wplus, maps = encoder(x)
+            if torch.rand(1, generator=rng) > KEPT:
+                attributes = cid(wplus)
+                wplus = kria(wplus - attributes, random_keys(generator, setting.batch, rng)) + attributes
+        small, front = F.interpolate(x, size=SMALL, mode="area"), F.interpolate(front, size=SMALL, mode="area")
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                alone = plain(wplus).float()
+            rendered = render(wplus, maps).float()
+        face = oval * (1 - front)
+        on_face = (face * (rendered - alone).abs()).mean()
+        in_front = (front * (rendered - small).abs()).mean()
+        around = ((1 - face - front).clamp(min=0) * (rendered - small).abs()).mean()
         optimiser.zero_grad()
-        loss.backward()
+        (2 * on_face + 2 * in_front + around).backward()
         torch.nn.utils.clip_grad_norm_(maar.parameters(), 1.0)
         optimiser.step()
-        run.log(pixel=pixel, coarse=coarse)
+        run.log(on_face=on_face, in_front=in_front, around=around)
     run.save()
-    save_part(folder, "maar", maar.state_dict(), config, LICENCE)
+    save_part(bundle, "maar", maar.state_dict(), config, LICENCE)
 
 
 if __name__ == "__main__":

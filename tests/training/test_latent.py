@@ -3,7 +3,7 @@
 import torch
 
 from dbaf.generators.mobile import MobileGenerator
-from dbaf.training.encoder import augment
+from dbaf.training.augment import augment
 from dbaf.training.latent import GROUPS, contrastive, random_keys
 from dbaf.training.synthetic import sample_wplus
 

@@ -1,0 +1,61 @@
+"""Augmentation of generated faces towards photographs, and things in front of faces."""
+
+import torch
+import torch.nn.functional as F
+
+
+def augment(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Make generated faces [B, 3, 256, 256] look more like photographs; the code they stand for stays the same."""
+    batch = len(x)
+
+    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
+        return torch.empty(batch, *shape, 1, 1).uniform_(low, high, generator=rng)
+
+    turn = torch.empty(batch).uniform_(-0.04, 0.04, generator=rng)
+    shift = torch.empty(batch, 2).uniform_(-0.03, 0.03, generator=rng)
+    zoom = torch.empty(batch).uniform_(0.96, 1.04, generator=rng)
+    rows = [torch.stack([zoom, -turn, shift[:, 0]], 1), torch.stack([turn, zoom, shift[:, 1]], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    if torch.rand(1, generator=rng) < 0.5:  # the softness of small photographs
+        size = int(torch.randint(72, 200, (1,), generator=rng))
+        x = F.interpolate(F.interpolate(x, size=size, mode="bilinear", antialias=True), size=256, mode="bilinear")
+    if torch.rand(1, generator=rng) < 0.3:
+        height, width = torch.randint(30, 110, (2,), generator=rng).tolist()
+        top, left = torch.randint(60, 200, (2,), generator=rng).tolist()
+        x = x.clone()
+        x[:, :, top : top + height, left : left + width] = uniform(-1, 1, 3)
+    x = x * uniform(0.85, 1.15, 1) + uniform(-0.12, 0.12, 1) + uniform(-0.04, 0.04, 3)
+    return (x + 0.03 * torch.randn(x.shape, generator=rng)).clamp(-1, 1)
+
+
+def occlude(
+    x: torch.Tensor, others: torch.Tensor, rng: torch.Generator, share: float = 0.7
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put a soft-edged ellipse or bar of another picture in front of some faces.
+
+    Args:
+        x: [B, 3, S, S] in [-1, 1].
+        others: [B, 3, S, S], where the occluders' texture comes from.
+        rng: draws everything.
+        share: of the faces that are occluded.
+
+    Returns:
+        Pictures [B, 3, S, S] and the occluders' mask [B, 1, S, S] in [0, 1].
+    """
+    batch, size = len(x), x.shape[-1]
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return torch.empty(batch, 1, 1).uniform_(low, high, generator=rng)
+
+    steps = (torch.arange(size) + 0.5) / size
+    across, down = steps[None, None, :] - uniform(0.25, 0.75), steps[None, :, None] - uniform(0.3, 0.85)
+    angle = uniform(-1.5, 1.5)
+    u = (across * angle.cos() + down * angle.sin()) / uniform(0.08, 0.3)
+    v = (down * angle.cos() - across * angle.sin()) / uniform(0.04, 0.15)
+    bar = torch.rand(batch, 1, 1, generator=rng) < 0.5
+    reach = torch.where(bar, torch.maximum(u.abs(), v.abs()), (u.square() + v.square()).sqrt())
+    mask = ((1 - reach) / 0.15 + 0.5).clamp(0, 1)
+    mask = mask * (torch.rand(batch, 1, 1, generator=rng) < share)
+    mask = mask[:, None]
+    return x + mask * (others - x), mask

@@ -1,0 +1,76 @@
+"""What recovery gets to see: photographs with an anonymized face pasted in, and the code of that face.
+
+    python -m dbaf.training.composites --count 2000
+
+Encoded photographs through CID and KRIA under random keys, rendered, pasted with the library's own `paste`, 8 bits
+deep. The encoder learns on them to read an anonymized face in its old surroundings. Shards of 200 as `synthetic`.
+Photographs of real people: the folder never enters the repository.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from safetensors.torch import save_file
+
+from dbaf.encoders.compact import SIZE
+from dbaf.faces import FaceFinder, paste
+from dbaf.faces.align import crop
+from dbaf.generators import load_generator
+from dbaf.training.codes import EVERY, load_codes
+from dbaf.training.common import compiled, load_cid, load_kria
+from dbaf.training.latent import random_keys
+from dbaf.training.photos import load_photos
+from dbaf.training.synthetic import BATCH, SHARD
+from dbaf.weights.bundle import bundle_folder
+
+# eyes, nose tip and mouth corners in an FFHQ crop of 256 px: about there in every face
+POINTS = torch.tensor([[98.0, 120], [158, 120], [128, 155], [104, 185], [152, 185]])
+
+
+def pasted(finder: FaceFinder, photo: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+    """A generated face [1, 3, 256, 256] pasted into an FFHQ crop [1, 3, 256, 256], cropped anew and rounded."""
+    old = finder.retrace(photo, POINTS)
+    mesh = finder.retrace(face, POINTS).mesh
+    whole = paste(photo, crop(face, old.quad, SIZE), old, mesh)[0]
+    new = finder.retrace(whole, old.points)
+    return ((crop(whole, new.quad, SIZE).clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
+    parser.add_argument("--codes", type=Path, default=Path("runs/codes.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("runs/composites"))
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    folder = bundle_folder("mobile")
+    generator, finder = load_generator(folder), FaceFinder.from_bundle(folder)
+    cid, kria = load_cid(folder), load_kria(folder)
+    photos, bank = load_photos(args.photos)["pictures"][::EVERY], load_codes(args.codes)
+    preview = compiled(generator.preview)
+    for index in track(range(args.count // SHARD), "shards"):
+        path = args.out / f"{args.seed:03d}-{index:04d}.safetensors"
+        if path.exists():
+            continue
+        rng = torch.Generator().manual_seed(1000 * args.seed + index)
+        chosen = torch.randint(len(bank), (SHARD,), generator=rng)
+        attributes = cid(bank[chosen])
+        wplus = kria(bank[chosen] - attributes, random_keys(generator, SHARD, rng)) + attributes
+        with torch.autocast("cpu", torch.bfloat16):
+            faces = torch.cat([preview(part).float() for part in wplus.split(BATCH)]).clamp(-1, 1)
+        pictures = [
+            pasted(finder, photo[None].float() / 127.5 - 1, face[None])
+            for photo, face in zip(photos[chosen], faces, strict=True)
+        ]
+        whole = ((torch.cat(pictures) + 1) * 127.5).round().byte()
+        save_file({"pictures": whole, "wplus": wplus.half()}, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").rename(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Real photographs for training: FFHQ crops with what the recogniser and the face mesh see in them.
+
+    python -m dbaf.training.photos lfw/train utkface occluded/train --recogniser MobileFaceNet.tflite
+
+The face nearest the middle of each photo. Shards of 200; a shard that exists is skipped, and `--part 0/2` and
+`--part 1/2` share the work between two processes. Photographs of real people: the folder never enters the repository.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from rich.progress import track
+from safetensors.torch import load_file, save_file
+
+from dbaf.encoders.compact import SIZE
+from dbaf.errors import PictureError
+from dbaf.faces import FaceFinder, crop
+from dbaf.images import read_picture
+from dbaf.training.critics import observe
+from dbaf.training.mobilefacenet import MobileFaceNet
+from dbaf.weights.bundle import bundle_folder
+
+SHARD = 200
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def load_photos(folder: Path) -> dict[str, torch.Tensor]:
+    """All shards of a folder: pictures [N, 3, 256, 256] uint8, embeddings [N, 192], attributes [N, A] raw."""
+    shards = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
+    return {name: torch.cat([shard[name] for shard in shards]) for name in shards[0]}
+
+
+def central_face(path: Path, finder: FaceFinder) -> torch.Tensor | None:
+    """FFHQ crop [1, 3, 256, 256] in [-1, 1] of the face nearest the middle of a photo; None if there is none."""
+    try:
+        picture = read_picture(path).rgb
+    except PictureError as error:
+        print(error)
+        return None
+    faces = finder.find(picture)
+    if not faces:
+        return None
+    middle = torch.tensor([picture.shape[-1], picture.shape[-2]]) / 2
+    face = min(faces, key=lambda face: float((face.points.mean(0) - middle).norm()))
+    return crop(picture, face.quad, SIZE)
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--recogniser", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/photos"))
+    parser.add_argument("--part", default="0/1", help="i/n: every n-th shard, from the i-th")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    finder = FaceFinder.from_bundle(bundle_folder("mobile"))
+    recogniser = MobileFaceNet.from_tflite(args.recogniser)
+    part, parts = map(int, args.part.split("/"))
+    for folder in args.folders:
+        name = "-".join(folder.parts[-2:])
+        photos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        photos = [photos[i] for i in torch.randperm(len(photos), generator=torch.Generator().manual_seed(0))]
+        starts = range(part * SHARD, len(photos), parts * SHARD)
+        for start in track(starts, name):
+            path = args.out / f"{name}-{start // SHARD:04d}.safetensors"
+            if path.exists():
+                continue
+            crops = [c for photo in photos[start : start + SHARD] if (c := central_face(photo, finder)) is not None]
+            pictures = ((torch.cat(crops).clamp(-1, 1) + 1) * 127.5).round().byte()
+            embeddings, attributes = observe(pictures, recogniser, finder)
+            shard = {"pictures": pictures, "embeddings": embeddings, "attributes": attributes}
+            save_file(shard, path.with_suffix(".tmp"))
+            path.with_suffix(".tmp").rename(path)
+
+
+if __name__ == "__main__":
+    main()
