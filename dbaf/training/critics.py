@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from rich.progress import track
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -20,12 +19,11 @@ from torch import nn
 from dbaf.faces.detect import FaceFinder
 from dbaf.generators import load_generator
 from dbaf.training.mobilefacenet import MobileFaceNet
+from dbaf.training.observe import RAW, observe
 from dbaf.training.synthetic import load_pairs
 from dbaf.weights.bundle import bundle_folder
 
 ATTRIBUTE_DIMS = 96  # principal components of mesh and coarse colours
-COARSE = 12  # px, side of the coarse picture
-RAW = 468 * 2 + 3 * COARSE**2
 HELD_OUT = 300
 
 
@@ -72,24 +70,6 @@ def load_critic(path: Path) -> LatentCritic:
         critic = LatentCritic(json.loads(file.metadata()["active"]))
         critic.load_state_dict({key: file.get_tensor(key) for key in file.keys()})
     return critic.eval().requires_grad_(False)
-
-
-def mesh_view(pictures: torch.Tensor) -> torch.Tensor:
-    """FFHQ crops [B, 3, 256, 256] -> the part that the face mesh wants [B, 3, 192, 192]."""
-    return F.interpolate(pictures[:, :, 26:256, 13:243], size=192, mode="bilinear", antialias=True)
-
-
-@torch.no_grad()
-def observe(pictures: torch.Tensor, recogniser: MobileFaceNet, finder: FaceFinder) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures [N, 3, 256, 256] uint8 -> embeddings [N, 192], raw attributes [N, RAW]."""
-    embeddings, attributes = [], []
-    for batch in track(pictures.split(32), "observing"):
-        x = batch.float() / 127.5 - 1
-        mesh, _ = finder.landmarks(mesh_view(x))  # [B, 468, 3]
-        coarse = F.interpolate(x, size=COARSE, mode="area").flatten(1)
-        embeddings.append(recogniser.embed_ffhq(x))
-        attributes.append(torch.cat([mesh[..., :2].flatten(1) / 192, coarse / 10], 1))
-    return torch.cat(embeddings), torch.cat(attributes)
 
 
 def ridge(x: torch.Tensor, y: torch.Tensor, strength: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,8 +17,8 @@ from dbaf.encoders.compact import SIZE
 from dbaf.errors import PictureError
 from dbaf.faces import FaceFinder, crop
 from dbaf.images import read_picture
-from dbaf.training.critics import observe
 from dbaf.training.mobilefacenet import MobileFaceNet
+from dbaf.training.observe import observe
 from dbaf.weights.bundle import bundle_folder
 
 SHARD = 200

@@ -3,9 +3,10 @@
 import torch
 
 from dbaf.generators.mobile import MobileGenerator
-from dbaf.training.augment import augment
+from dbaf.training.augment import augment, occlude
+from dbaf.training.common import settings
 from dbaf.training.latent import GROUPS, contrastive, random_keys
-from dbaf.training.synthetic import sample_wplus
+from dbaf.training.synthetic import sample_encoded, sample_wplus
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -47,3 +48,34 @@ def test_augmentation_is_seeded_and_in_range() -> None:
     assert out.abs().max() <= 1
     assert torch.equal(out, augment(faces, rng(1)))
     assert not torch.equal(out, augment(faces, rng(2)))
+
+
+@torch.no_grad()
+def test_encoded_people_are_mixed_and_stretched_about_the_mean(generator: MobileGenerator) -> None:
+    bank = generator.mean_w + torch.randn(5, 23, 512, generator=rng())
+    codes = sample_encoded(bank, generator.mean_w, 16, rng(1))
+    assert codes.shape == (16, 23, 512)
+    assert torch.equal(codes, sample_encoded(bank, generator.mean_w, 16, rng(1)))
+    directions = torch.nn.functional.normalize(bank - generator.mean_w, dim=2)  # [5, 23, 512]
+    found = torch.nn.functional.normalize(codes - generator.mean_w, dim=2)
+    person = torch.einsum("bld,nld->bln", found, directions).argmax(2)  # whose style each one is
+    likeness = torch.einsum("bld,nld->bln", found, directions).amax(2)
+    assert likeness.min() > 0.99
+    assert 0 < (person[:, 0] != person[:, -1]).sum() < 16
+
+
+def test_occluders_lie_where_their_mask_says() -> None:
+    faces, others = torch.full((8, 3, 64, 64), -0.5), torch.full((8, 3, 64, 64), 0.5)
+    out, mask = occlude(faces, others, rng(3))
+    assert torch.allclose(out, -0.5 + mask.expand_as(out))
+    shown = mask.flatten(1).mean(1)
+    assert (shown == 0).any()  # some faces stay free
+    assert shown.amax() > 0.02
+    assert torch.equal(out, occlude(faces, others, rng(3))[0])
+
+
+def test_every_training_script_has_settings() -> None:
+    for script in ("encoder", "finish", "disentangle", "maar"):
+        found = settings(script)
+        assert found.steps > 0
+        assert found.peak_rate > 0
