@@ -92,7 +92,7 @@ def main() -> None:
     rng = torch.Generator().manual_seed(0)
     bundle = bundle_folder("mobile")
     generator, critic, finder = load_generator(bundle), load_critic(args.critic), FaceFinder.from_bundle(bundle)
-    encoder, cid = load_encoder(bundle), load_cid(bundle)
+    encoder, cid = load_encoder(bundle).cpu(), load_cid(bundle).cpu()
     bank = load_codes(args.codes)
     chosen = torch.randperm(len(bank), generator=rng)[:SAMPLES]
     encoded, pictures = bank[chosen], load_photos(args.photos)["pictures"][::EVERY][chosen]

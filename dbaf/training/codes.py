@@ -12,7 +12,7 @@ import torch
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 
-from dbaf.training.common import compiled, load_encoder
+from dbaf.training.common import DEVICE, compiled, load_encoder
 from dbaf.training.photos import load_photos
 from dbaf.weights.bundle import bundle_folder
 
@@ -32,8 +32,10 @@ def main() -> None:
     args = parser.parse_args()
     encode = compiled(load_encoder(bundle_folder("mobile")))
     pictures = load_photos(args.photos)["pictures"][::EVERY]
-    with torch.autocast("cpu", torch.bfloat16):
-        wplus = torch.cat([encode(x.float() / 127.5 - 1)[0] for x in track(pictures.split(16), "encoding")])
+    with torch.autocast(DEVICE.type, torch.bfloat16):
+        wplus = torch.cat(
+            [encode(x.to(DEVICE).float() / 127.5 - 1)[0].float().cpu() for x in track(pictures.split(16), "encoding")]
+        )
     save_file({"wplus": wplus.half()}, args.out)
 
 

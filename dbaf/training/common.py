@@ -14,9 +14,11 @@ from torch import nn
 
 from dbaf.cid import CID
 from dbaf.encoders.compact import CompactEncoder
+from dbaf.images import to_pil
 from dbaf.kria import KRIA
 from dbaf.weights.bundle import load_part
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 Network = TypeVar("Network", bound=nn.Module)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -51,7 +53,7 @@ def _load(folder: Path, part: str, kind: Callable[..., Network]) -> Network:
     tensors, config = load_part(folder, part)
     network = kind(**config)
     network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False).to(DEVICE)
 
 
 class Run:
@@ -70,23 +72,25 @@ class Run:
         self.saved = self.started = time.monotonic()
         path = folder / "checkpoint.pt"
         if path.exists():
-            state = torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True, map_location=DEVICE)
             self.step = state.pop("step")
             for name, part in parts.items():
                 part.load_state_dict(state[name])
             print(f"resumed at step {self.step}")
 
-    def log(self, **losses: torch.Tensor | float) -> None:
-        """Count a step; append its losses to the log every 20 steps, write a checkpoint when it is due."""
+    def log(self, **losses: torch.Tensor | float) -> bool:
+        """Count a step; append its losses to the log every 20 steps. When a checkpoint is due, write it: True."""
         self.step += 1
         if self.step % 20 == 0:
             row = {"step": self.step, "seconds": round(time.monotonic() - self.started, 1)}
-            row |= {name: round(float(value), 4) for name, value in losses.items()}
+            row |= {name: round(float(torch.as_tensor(value).detach()), 4) for name, value in losses.items()}
             print(row, flush=True)
             with (self.folder / "log.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
-        if time.monotonic() - self.saved > self.every:
-            self.save()
+        if time.monotonic() - self.saved <= self.every:
+            return False
+        self.save()
+        return True
 
     def save(self) -> None:
         """Write the checkpoint, replacing the last one only when it is complete."""
@@ -94,3 +98,10 @@ class Run:
         torch.save(state | {"step": self.step}, self.folder / "checkpoint.tmp")
         (self.folder / "checkpoint.tmp").replace(self.folder / "checkpoint.pt")
         self.saved = time.monotonic()
+
+    def sheet(self, *rows: torch.Tensor) -> None:
+        """Write `sheet.jpg`: rows of pictures [B, 3, S, S] in [-1, 1] below one another."""
+        sheet = torch.cat([torch.cat(list(row.cpu().clamp(-1, 1)), 2) for row in rows], 1)[
+            None
+        ]  # [1, 3, rows * S, B * S]
+        to_pil(sheet).save(self.folder / "sheet.jpg")

@@ -19,7 +19,7 @@ from dbaf.faces import FaceFinder, paste
 from dbaf.faces.align import crop
 from dbaf.generators import load_generator
 from dbaf.training.codes import EVERY, load_codes
-from dbaf.training.common import compiled, load_cid, load_kria
+from dbaf.training.common import DEVICE, compiled, load_cid, load_kria
 from dbaf.training.latent import random_keys
 from dbaf.training.photos import load_photos
 from dbaf.training.synthetic import BATCH, SHARD
@@ -49,7 +49,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     folder = bundle_folder("mobile")
-    generator, finder = load_generator(folder), FaceFinder.from_bundle(folder)
+    generator, finder = load_generator(folder).to(DEVICE), FaceFinder.from_bundle(folder)
     cid, kria = load_cid(folder), load_kria(folder)
     photos, bank = load_photos(args.photos)["pictures"][::EVERY], load_codes(args.codes)
     preview = compiled(generator.preview)
@@ -59,16 +59,16 @@ def main() -> None:
             continue
         rng = torch.Generator().manual_seed(1000 * args.seed + index)
         chosen = torch.randint(len(bank), (SHARD,), generator=rng)
-        attributes = cid(bank[chosen])
-        wplus = kria(bank[chosen] - attributes, random_keys(generator, SHARD, rng)) + attributes
-        with torch.autocast("cpu", torch.bfloat16):
-            faces = torch.cat([preview(part).float() for part in wplus.split(BATCH)]).clamp(-1, 1)
+        attributes = cid(bank[chosen].to(DEVICE))
+        wplus = kria(bank[chosen].to(DEVICE) - attributes, random_keys(generator, SHARD, rng)) + attributes
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            faces = torch.cat([preview(part).float().cpu() for part in wplus.split(BATCH)]).clamp(-1, 1)
         pictures = [
             pasted(finder, photo[None].float() / 127.5 - 1, face[None])
             for photo, face in zip(photos[chosen], faces, strict=True)
         ]
         whole = ((torch.cat(pictures) + 1) * 127.5).round().byte()
-        save_file({"pictures": whole, "wplus": wplus.half()}, path.with_suffix(".tmp"))
+        save_file({"pictures": whole, "wplus": wplus.half().cpu()}, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").rename(path)
 
 

@@ -16,7 +16,7 @@ import torch
 from dbaf.cid import CID
 from dbaf.generators import load_generator
 from dbaf.training.codes import load_codes
-from dbaf.training.common import Run, settings
+from dbaf.training.common import DEVICE, Run, settings
 from dbaf.training.critics import load_critic
 from dbaf.training.latent import GROUPS, contrastive, kept, off_manifold
 from dbaf.training.synthetic import sample_encoded, sample_wplus
@@ -34,11 +34,12 @@ def main() -> None:
     torch.manual_seed(0)
     setting = settings("disentangle")
     folder = bundle_folder("mobile")
-    generator, critic = load_generator(folder), load_critic(args.critic)
+    generator, critic = load_generator(folder), load_critic(args.critic).to(DEVICE)
     config: dict[str, Any] = {"groups": GROUPS, "dim": generator.dim}
     cid = CID(GROUPS, generator.dim)
     cid.mean_w.copy_(generator.mean_w)
     cid.scale.copy_(critic.scale)
+    cid.to(DEVICE)
     optimiser = torch.optim.AdamW(cid.parameters(), setting.peak_rate, weight_decay=0.01)
     run = Run(args.run, {"cid": cid, "optimiser": optimiser})
     bank = load_codes(args.codes)
@@ -46,12 +47,8 @@ def main() -> None:
     def draw(rng: torch.Generator) -> torch.Tensor:
         """Half random people, half encoded photographs [batch, L, 512]."""
         half = setting.batch // 2
-        return torch.cat(
-            [
-                sample_wplus(generator, half, rng),
-                sample_encoded(bank, generator.mean_w, half, rng),
-            ]
-        )
+        people = [sample_wplus(generator, half, rng), sample_encoded(bank, generator.mean_w, half, rng)]
+        return torch.cat(people).to(DEVICE)
 
     while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
@@ -59,7 +56,7 @@ def main() -> None:
             group["lr"] = setting.peak_rate * min(1, (run.step + 1) / 50) * (1 - run.step / setting.steps)
         person = draw(rng)
         same = run.step % 3 == 2
-        scene = person + 0.1 * critic.scale * torch.randn(person.shape, generator=rng)
+        scene = person + 0.1 * critic.scale * torch.randn(person.shape, generator=rng).to(DEVICE)
         scene = scene if same else draw(rng)
         new = person - cid(person) + cid(scene)
         wanted, got = critic.identity(person), critic.identity(new)
@@ -73,7 +70,7 @@ def main() -> None:
         optimiser.step()
         run.log(identity=identity, attributes=attributes, contrastive=pairs, prior=prior)
     run.save()
-    save_part(folder, "cid", cid.state_dict(), config, LICENCE)
+    save_part(folder, "cid", cid.cpu().state_dict(), config, LICENCE)
 
 
 if __name__ == "__main__":

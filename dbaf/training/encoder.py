@@ -26,7 +26,7 @@ from dbaf.encoders.compact import CompactEncoder
 from dbaf.encoders.mobilenet import MobileNetV2
 from dbaf.generators import load_generator
 from dbaf.training.augment import augment
-from dbaf.training.common import Run, compiled, settings
+from dbaf.training.common import DEVICE, Run, compiled, settings
 from dbaf.training.critics import LatentCritic, load_critic
 from dbaf.training.latent import off_manifold
 from dbaf.training.mobilefacenet import MobileFaceNet
@@ -94,13 +94,15 @@ def main() -> None:
     stage = "finish" if args.finish else "encoder"
     setting = settings(stage)
     bundle = bundle_folder("mobile")
-    generator, critic = load_generator(bundle).requires_grad_(False), load_critic(args.critic)
-    recogniser = MobileFaceNet.from_tflite(args.recogniser)
+    generator, critic = load_generator(bundle).requires_grad_(False).to(DEVICE), load_critic(args.critic).to(DEVICE)
+    recogniser = MobileFaceNet.from_tflite(args.recogniser).to(DEVICE)
     judge = MobileNetV2().eval().requires_grad_(False)
     start_from_imagenet(judge, args.backbone)
+    judge.to(DEVICE)
     pools = [load_pairs(folder) for folder in ([args.pairs, args.composites] if args.finish else [args.pairs])]
     photos = load_photos(args.photos)
-    shown = critic.project(photos["attributes"]).clamp(-4, 4)
+    shown = critic.project(photos["attributes"].to(DEVICE)).clamp(-4, 4)
+    embeddings = photos["embeddings"].to(DEVICE)
 
     config: dict[str, Any] = {"styles": generator.styles, "active": generator.active, "dim": generator.dim}
     encoder = CompactEncoder(**config)
@@ -112,12 +114,13 @@ def main() -> None:
         encoder.backbone.features[:FROZEN].requires_grad_(False)  # edges and textures; half the cost of a step
     encoder.mean_w.copy_(generator.mean_w)
     encoder.scale.copy_(critic.scale)
+    encoder.to(DEVICE)
     average = AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     optimiser = torch.optim.AdamW(encoder.parameters(), setting.peak_rate, weight_decay=0.02)
     run = Run(Path("runs") / stage, {"encoder": encoder, "average": average, "optimiser": optimiser})
     preview = compiled(lambda code: generator.preview(code, size=SMALL))
     embed, look, encode = compiled(recogniser.embed_ffhq), compiled(judge), compiled(encoder)
-    weights = weighting(SMALL)
+    weights = weighting(SMALL).to(DEVICE)
 
     def paired(codes: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         return {
@@ -127,7 +130,7 @@ def main() -> None:
 
     def photographed(codes: torch.Tensor, index: torch.Tensor) -> dict[str, torch.Tensor]:
         return {
-            "identity": 1 - (critic.identity(codes) * photos["embeddings"][index]).sum(1).mean(),
+            "identity": 1 - (critic.identity(codes) * embeddings[index]).sum(1).mean(),
             "attributes": F.smooth_l1_loss(critic.attributes(codes), shown[index]),
             "prior": off_manifold(critic, codes),
             "delta": spread(critic, codes),
@@ -142,37 +145,49 @@ def main() -> None:
             "pixel": (weights * (picture - photo).abs()).mean(),
         }
 
+    @torch.no_grad()
+    def draw_sheet() -> None:
+        """Photographs above what the averaged encoder makes of them."""
+        shown = photos["pictures"][:: len(photos["pictures"]) // 8][:8].to(DEVICE).float() / 127.5 - 1
+        average.eval()
+        run.sheet(F.interpolate(shown, size=SMALL, mode="area"), generator.preview(average(shown)[0], size=SMALL))
+        average.train()
+
     while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
         rate = setting.peak_rate * min(1, (run.step + 1) / 100) * (1 - run.step / setting.steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         drawn = [pool_batch(pool, setting.batch // len(pools), rng) for pool in pools]
-        target = torch.cat([wplus for _, wplus in drawn])
+        target = torch.cat([wplus for _, wplus in drawn]).to(DEVICE)
         real = torch.randint(len(photos["pictures"]), (setting.batch,), generator=rng)
         photo = photos["pictures"][real].float() / 127.5 - 1
-        x = torch.cat([*(pictures for pictures, _ in drawn), photo])
-        with torch.autocast("cpu", torch.bfloat16):
+        x = torch.cat([*(pictures for pictures, _ in drawn), photo]).to(DEVICE)
+        with torch.autocast(DEVICE.type, torch.bfloat16):
             codes = encode(x.contiguous(memory_format=torch.channels_last))[0].float()
             losses = paired(codes[: setting.batch], target) | photographed(codes[setting.batch :], real)
             if run.step >= setting.pictures_from:
                 few = slice(setting.batch, setting.batch + setting.rendered)
                 first = slice(setting.rendered)
-                losses |= rendered(codes[few], photo[first], photos["embeddings"][real[first]])
+                losses |= rendered(codes[few], x[few], embeddings[real[first]])
         optimiser.zero_grad()
         torch.stack([setting.weights[name] * loss for name, loss in losses.items()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
         optimiser.step()
         average.update_parameters(encoder)
-        run.log(**losses, rate=rate)
+        if run.log(**losses, rate=rate):
+            draw_sheet()
     run.save()
+    draw_sheet()
     best = average.module.eval()
     for pictures, wplus in pools:
         with torch.no_grad():
-            codes = torch.cat([best(x.float() / 127.5 - 1)[0] for x in pictures[:HELD_OUT].split(20)])
-        found = ", ".join(f"{name} {float(loss):.4f}" for name, loss in paired(codes, wplus[:HELD_OUT]).items())
+            codes = torch.cat([best(x.to(DEVICE).float() / 127.5 - 1)[0] for x in pictures[:HELD_OUT].split(20)])
+        found = ", ".join(
+            f"{name} {float(loss):.4f}" for name, loss in paired(codes, wplus[:HELD_OUT].to(DEVICE)).items()
+        )
         print(f"unseen pairs, n = {HELD_OUT}: {found}")
-    save_part(bundle, "encoder", best.state_dict(), config, LICENCE)
+    save_part(bundle, "encoder", best.cpu().state_dict(), config, LICENCE)
 
 
 if __name__ == "__main__":

@@ -31,4 +31,4 @@ def kept(critic: LatentCritic, new: torch.Tensor, old: torch.Tensor) -> torch.Te
 def random_keys(generator: MobileGenerator, count: int, rng: torch.Generator) -> torch.Tensor:
     """Latent keys of `count` random secrets [count, 3, 512]."""
     z = torch.randn(3 * count, generator.dim, generator=rng)
-    return generator.mapping(z).unflatten(0, (count, 3))
+    return generator.mapping(z.to(generator.mean_w)).unflatten(0, (count, 3))

@@ -19,7 +19,7 @@ from dbaf.encoders.compact import FEATURE_CHANNELS
 from dbaf.generators import load_generator
 from dbaf.maar import MAAR
 from dbaf.training.augment import occlude
-from dbaf.training.common import Run, compiled, load_cid, load_encoder, load_kria, settings
+from dbaf.training.common import DEVICE, Run, compiled, load_cid, load_encoder, load_kria, settings
 from dbaf.training.latent import random_keys
 from dbaf.training.photos import load_photos
 from dbaf.weights.bundle import bundle_folder, save_part
@@ -44,32 +44,33 @@ def main() -> None:
     torch.manual_seed(0)
     setting = settings("maar")
     bundle = bundle_folder("mobile")
-    generator = load_generator(bundle).requires_grad_(False)
+    generator = load_generator(bundle).requires_grad_(False).to(DEVICE)
     encoder, cid, kria = load_encoder(bundle), load_cid(bundle), load_kria(bundle)
     config: dict[str, Any] = {
         "channels": {str(px): channels for px, channels in FEATURE_CHANNELS.items()},
         "dim": generator.dim,
     }
-    maar = MAAR(**config)
+    maar = MAAR(**config).to(DEVICE)
     optimiser = torch.optim.Adam(maar.parameters(), setting.peak_rate)
     run = Run(args.run, {"maar": maar, "optimiser": optimiser})
     photos = load_photos(args.photos)["pictures"]
     render = compiled(lambda code, maps: generator.preview(code, maar(maps), SMALL))
     plain = compiled(lambda code: generator.preview(code, size=SMALL))
-    oval = face_oval(SMALL)
+    oval = face_oval(SMALL).to(DEVICE)
     while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
         for group in optimiser.param_groups:
             group["lr"] = setting.peak_rate * min(1, (run.step + 1) / 20) * (1 - run.step / setting.steps)
         index, other = torch.randint(len(photos), (2, setting.batch), generator=rng)
         x, front = occlude(photos[index].float() / 127.5 - 1, photos[other].float() / 127.5 - 1, rng)
+        x, front = x.to(DEVICE), front.to(DEVICE)
         with torch.no_grad():
             wplus, maps = encoder(x)
             if torch.rand(1, generator=rng) > KEPT:
                 attributes = cid(wplus)
                 wplus = kria(wplus - attributes, random_keys(generator, setting.batch, rng)) + attributes
         small, front = F.interpolate(x, size=SMALL, mode="area"), F.interpolate(front, size=SMALL, mode="area")
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(DEVICE.type, torch.bfloat16):
             with torch.no_grad():
                 alone = plain(wplus).float()
             rendered = render(wplus, maps).float()
@@ -81,9 +82,10 @@ def main() -> None:
         (2 * on_face + 2 * in_front + around).backward()
         torch.nn.utils.clip_grad_norm_(maar.parameters(), 1.0)
         optimiser.step()
-        run.log(on_face=on_face, in_front=in_front, around=around)
+        if run.log(on_face=on_face, in_front=in_front, around=around):
+            run.sheet(small, alone, rendered.detach())
     run.save()
-    save_part(bundle, "maar", maar.state_dict(), config, LICENCE)
+    save_part(bundle, "maar", maar.cpu().state_dict(), config, LICENCE)
 
 
 if __name__ == "__main__":

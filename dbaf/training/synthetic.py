@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from dbaf.generators import load_generator
 from dbaf.generators.mobile import MobileGenerator
 from dbaf.training.codes import load_codes
-from dbaf.training.common import compiled
+from dbaf.training.common import DEVICE, compiled
 from dbaf.weights.bundle import bundle_folder
 
 SHARD = 200
@@ -28,10 +28,11 @@ MIXED = 0.5  # share of codes that change person at a random style
 
 
 def sample_wplus(generator: MobileGenerator, count: int, rng: torch.Generator) -> torch.Tensor:
-    """Random W+ codes [count, L, 512]: truncated, half of them mixed from two people."""
+    """Random W+ codes [count, L, 512], on the CPU: truncated, half of them mixed from two people."""
     z = torch.randn(2 * count, generator.dim, generator=rng)
     psi = torch.empty(2 * count, 1).uniform_(*TRUNCATION, generator=rng)
-    w = generator.mean_w + psi * (generator.mapping(z) - generator.mean_w)  # [2 * count, 512]
+    mean = generator.mean_w.cpu()
+    w = mean + psi * (generator.mapping(z.to(generator.mean_w)).cpu() - mean)  # [2 * count, 512]
     first, second = generator.widen(w).unflatten(0, (2, count)).unbind(0)  # [count, L, 512]
     crossing = torch.randint(1, generator.styles, (count, 1), generator=rng)
     crossing[torch.rand(count, 1, generator=rng) > MIXED] = generator.styles
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--codes", type=Path)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    generator = load_generator(bundle_folder("mobile"))
+    generator = load_generator(bundle_folder("mobile")).to(DEVICE)
     bank = load_codes(args.codes) if args.codes else None
     preview = compiled(generator.preview)
     for index in track(range(args.count // SHARD), "shards"):
@@ -75,9 +76,11 @@ def main() -> None:
         if bank is None:
             wplus = sample_wplus(generator, SHARD, rng)
         else:
-            wplus = sample_encoded(bank, generator.mean_w, SHARD, rng)
-        with torch.autocast("cpu", torch.bfloat16):
-            pictures = torch.cat([preview(part).float() for part in wplus.split(BATCH)])  # [SHARD, 3, 256, 256]
+            wplus = sample_encoded(bank, generator.mean_w.cpu(), SHARD, rng)
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            pictures = torch.cat(
+                [preview(part.to(DEVICE)).float().cpu() for part in wplus.split(BATCH)]
+            )  # [SHARD, 3, 256, 256]
         pictures = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
         save_file({"pictures": pictures, "wplus": wplus.half()}, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").rename(path)
