@@ -6,18 +6,16 @@
 model (468 points, 192 px input), with its .bin beside it.
 """
 
-import json
-import math
 import re
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from dbaf.errors import WeightsError
 from dbaf.faces.detector import YuNet
 from dbaf.faces.mesh import FaceMesh, Residual
 from dbaf.weights.bundle import save_part
+from dbaf.weights.tfjs import read_tfjs
 
 DETECTOR_LICENCE = "Apache-2.0, YuNet (yunet_n) of github.com/ShiqiYu/libfacedetection.train"
 HEADS = ("cls", "obj", "bbox", "kps")  # the order of dbaf.faces.detector.OUTPUTS
@@ -78,10 +76,7 @@ def convert_landmarks(source: Path) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: the file is not that model.
     """
-    try:
-        weights = _read_tfjs(source)
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{source} is not a readable tfjs graph model: {error!r}.") from error
+    weights = _by_layer(read_tfjs(source))
     tensors: dict[str, torch.Tensor] = {}
     model = FaceMesh()
     # Layers of the released graph are numbered in the order of construction: trunk, mesh, contours, presence.
@@ -116,21 +111,10 @@ def convert_landmarks(source: Path) -> dict[str, torch.Tensor]:
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def _read_tfjs(source: Path) -> dict[tuple[str, str], torch.Tensor]:
-    """Weights of a tfjs graph model by (layer, rest of the name), fp32."""
-    weights: dict[tuple[str, str], torch.Tensor] = {}
-    for group in json.loads(source.read_text())["weightsManifest"]:
-        data = b"".join((source.parent / path).read_bytes() for path in group["paths"])
-        start = 0
-        for entry in group["weights"]:
-            stored = np.dtype(entry.get("quantization", entry)["dtype"])
-            count = math.prod(entry["shape"])
-            array = np.frombuffer(data, stored, count, start).reshape(entry["shape"])
-            start += array.nbytes
-            match = re.search(r"/((?:depthwise_)?conv2d_\d+|p_re_lu_\d+)/(.+)$", entry["name"])
-            if match:
-                weights[match[1], match[2]] = torch.from_numpy(array.astype(np.float32))
-    return weights
+def _by_layer(tensors: dict[str, torch.Tensor]) -> dict[tuple[str, str], torch.Tensor]:
+    """The weights of numbered layers by (layer, rest of the name)."""
+    matches = {name: re.search(r"/((?:depthwise_)?conv2d_\d+|p_re_lu_\d+)/(.+)$", name) for name in tensors}
+    return {(match[1], match[2]): tensors[name] for name, match in matches.items() if match}
 
 
 def _conv_bn(state: dict[str, torch.Tensor], conv: str, norm: str, name: str) -> dict[str, torch.Tensor]:

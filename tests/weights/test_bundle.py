@@ -80,3 +80,11 @@ def test_embedded_bundle_is_whole_and_small() -> None:
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
     assert max(sizes) < 15_000_000
     assert sum(sizes) < 120_000_000
+
+
+def test_the_judges_are_whole_and_small() -> None:
+    folder = bundle_folder("judges")
+    assert parts(folder) == ["dlib_resnet", "emotion", "perceptual"]
+    for part in parts(folder):
+        load_part(folder, part)
+    assert max(path.stat().st_size for path in folder.glob("*.safetensors")) < 15_000_000

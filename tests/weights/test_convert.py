@@ -10,8 +10,10 @@ from dbaf.errors import WeightsError
 from dbaf.weights.bundle import bundle_folder
 from dbaf.weights.convert import convert_mobilestylegan
 from dbaf.weights.convert_faces import convert_faces, convert_landmarks
+from dbaf.weights.convert_judges import convert_judges
 
 WHEEL = os.environ.get("DBAF_RANDOM_FACE_WHEEL")
+SHARED = os.environ.get("DBAF_SHARED")
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
@@ -45,3 +47,18 @@ def test_conversion_reproduces_the_embedded_weights(tmp_path: Path) -> None:
     assert shards
     for shard in shards:
         assert shard.read_bytes() == (bundle_folder("mobile") / shard.name).read_bytes()
+
+
+def test_missing_sources_of_the_judges_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"face_recognition_model-weights_manifest\.json"):
+        convert_judges(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(SHARED is None, reason="SKIPPED: set DBAF_SHARED to the folder with models/ to convert the judges")
+def test_conversion_reproduces_the_judges(tmp_path: Path) -> None:
+    convert_judges(Path(SHARED or "") / "models", tmp_path)
+    shards = sorted(tmp_path.glob("*.safetensors"))
+    assert len(shards) == 3
+    for shard in shards:
+        assert shard.read_bytes() == (bundle_folder("judges") / shard.name).read_bytes()
