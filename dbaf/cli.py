@@ -58,11 +58,13 @@ class Kind(StrEnum):
 
     mobilestylegan = "mobilestylegan"
     faces = "faces"
+    judges = "judges"
 
 
 CONVERTERS = {
     Kind.mobilestylegan: ("dbaf.weights.convert", "convert_mobilestylegan"),
     Kind.faces: ("dbaf.weights.convert_faces", "convert_faces"),
+    Kind.judges: ("dbaf.weights.convert_judges", "convert_judges"),
 }
 
 Inputs = Annotated[list[Path], typer.Argument(metavar="IN", exists=True, help="Pictures, or folders of them.")]
@@ -158,6 +160,56 @@ def demo(out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help=
         importlib.import_module("dbaf.demo").run(out)
 
 
+@app.command()
+def evaluate(
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATASET", exists=True, file_okay=False, help="Folder of photos; sub-folder = person."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder for report.html and report.json.")],
+    key_file: KeyFile = None,
+    key_env: KeyEnv = None,
+    passphrase_env: PassEnv = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only about so many photos, two a person; the others still serve for comparison."),
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Also measure blur, pixelation, a black box and the tool 'deface'.")
+    ] = False,
+    recogniser: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Python file with another face recogniser, see dbaf.evaluation.recogniser. It runs as you.",
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes. Each loads the networks.")] = 1,
+    device: DeviceOption = Device.auto,
+) -> None:
+    """Measure on your photos: privacy, recovery, what is left of the pictures, speed; every figure with its interval.
+
+    A person's photos lie in a sub-folder; a photo in DATASET itself is a person of its own. A run that was stopped goes
+    on where it was. OUT/cache then holds face embeddings and small pictures of faces, and report.html shows some of
+    them: that is biometric data of the people in DATASET. Keep OUT private.
+    """
+    import functools
+
+    from dbaf.evaluation.command import run
+
+    if (key_file is None) == (key_env is None):  # before any network is loaded
+        raise typer.BadParameter("Give exactly one of the two.", param_hint="--key-file / --key-env")
+    with _errors():
+        _device(device)
+        key = functools.partial(_key, key_file, key_env, passphrase_env)
+        try:
+            run(data, out, key, limit, peers, recogniser, jobs, device.value)
+        except KeyboardInterrupt:
+            typer.echo("evaluate: stopped. Give the same command again to go on.")
+            raise typer.Exit(130) from None
+
+
 @key_app.command("new")
 def key_new(path: Annotated[Path, typer.Argument(metavar="FILE")], passphrase_env: PassEnv = None) -> None:
     """Write a new key file that only you can read; never overwrites.
@@ -171,7 +223,7 @@ def key_new(path: Annotated[Path, typer.Argument(metavar="FILE")], passphrase_en
 
 @weights_app.command("list")
 def weights_list() -> None:
-    """List the embedded model families with their parts, sizes and licences."""
+    """List the embedded weights, model families and the judges of `evaluate`, with parts, sizes and licences."""
     from safetensors import safe_open
 
     from dbaf.weights.bundle import EMBEDDED, MANIFEST
@@ -265,31 +317,30 @@ def _batch(
 
 def _progress(command: str, tasks: list["Task"], outcomes: Iterator["Outcome"]) -> Iterator["Outcome"]:
     """Show a bar (on a terminal) and a line for every picture that there is something to say about, on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from dbaf.progress import progress_bar
 
-    console = Console(stderr=True)
-    # File names are data, not markup
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        row = bar.add_task(f"{command} {tasks[0].source.name}", total=len(tasks))
+    with progress_bar(f"{command} {tasks[0].source.name}", len(tasks)) as (update, console):
         for index, outcome in enumerate(outcomes, 1):
             if outcome.message:
                 text = f"{outcome.input}: {outcome.status}: {outcome.message}"
                 console.print(text, markup=False, highlight=False, soft_wrap=True)
             following = f"{command} {tasks[index].source.name}" if index < len(tasks) else command
-            bar.update(row, advance=1, description=following)
+            update(index, len(tasks), following)
             yield outcome
 
 
 def _load(device: Device) -> "Pipeline":
-    import torch
-
     from dbaf.pipeline import Pipeline
+
+    _device(device)
+    return Pipeline.from_pretrained("mobile", device=device.value)
+
+
+def _device(device: Device) -> None:
+    import torch
 
     if device == Device.cuda and not torch.cuda.is_available():
         raise typer.BadParameter("This machine has no CUDA device for torch; use --device cpu.", param_hint="--device")
-    return Pipeline.from_pretrained("mobile", device=device.value)
 
 
 def _key(file: Path | None, variable: str | None, passphrase_variable: str | None) -> Key:

@@ -1,79 +1,102 @@
-"""From the records of `dbaf.evaluation.privacy.measure` to the figures of a report."""
+"""From records to the figures of a report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from dbaf.evaluation.verification import Figure, all_pairs, mean, pair_share, reidentified, share
+from dbaf.evaluation.calibration import Calibration
+from dbaf.evaluation.dataset import Photo
+from dbaf.evaluation.run import Measured
+from dbaf.evaluation.verification import NOTHING, Figure, all_pairs, mean, median, pair_share, reidentified, share
 
-MIN_TAR = 0.85  # a recogniser that accepts fewer genuine pairs is blind, and says nothing about privacy
+PAIR_DRAWS = 300  # bootstrap draws over pairs of photos: there are many
 
 
-def summarise(
-    photos: Sequence[str],
-    people: Sequence[str],
-    records: Sequence[dict[str, Any]],
-    threshold: float,
-    gallery: tuple[torch.Tensor, Sequence[str], Sequence[str]] | None = None,
-) -> dict[str, Any]:
-    """All figures of one set of photos; shares of acceptance are at `threshold`.
+def summarise(measured: Measured) -> dict[str, dict[str, Any]]:
+    """By method, `privacy` (None if the recogniser is too blind), `utility` and `speed`, all of JSON-able values."""
+    return {method: _figures(measured, method) for method in measured.records}
 
-    Args:
-        photos, people: N names of photos and of whom they show.
-        records: N records of `measure()`.
-        threshold: Euclidean distance of the recogniser at its false-accept rate on real photos.
-        gallery: embeddings [M, 128], photos and people of originals to look the outputs up in.
-    """
-    report: dict[str, Any] = {
-        "photos": len(records),
+
+def _figures(measured: Measured, method: str) -> dict[str, Any]:
+    rows = [(p, r) for p, r in zip(measured.chosen, measured.records[method], strict=True) if r is not None]
+    people = [photo.person for photo, _ in rows]
+    faces = torch.tensor([record["faces"] > 0 for _, record in rows], dtype=torch.bool)
+    table = Table(
+        [photo for photo, record in rows if record["faces"]], [record for _, record in rows if record["faces"]]
+    )
+    privacy = None if measured.calibration.withheld else table.privacy(measured)
+    utility = {"face_found": share(faces, people)} | table.utility()
+    return {
+        "photos": len(rows),
+        "failed": len(measured.chosen) - len(rows),
         "people": len(set(people)),
-        "face_found": share(torch.tensor([r["faces"] > 0 for r in records]), people).as_json(),
+        "privacy": None if privacy is None else {name: figure.as_json() for name, figure in privacy.items()},
+        "utility": {name: figure.as_json() for name, figure in utility.items()},
+        "speed": table.speed(),
     }
-    kept = [i for i, record in enumerate(records) if record["faces"]]
-    if not kept:
-        return report
-    table = _Table([photos[i] for i in kept], [people[i] for i in kept], [records[i] for i in kept], threshold)
-    report |= {
-        "face_found_in_output": table.found("anonymized").as_json(),
-        "leak": table.accepted("anonymized").as_json(),
-        "leak_to_another_photo": table.accepted_elsewhere().as_json(),
-        "diversity": table.accepted("second", "anonymized").as_json(),
-        "recovered": table.accepted("recovered").as_json(),
-        "recovered_jpeg90": table.accepted("recovered_jpeg").as_json(),
-        "wrong_key": table.accepted("wrong").as_json(),
-        "reconstructed": table.accepted("reconstructed").as_json(),
-        "impostors_originals": table.impostors("original").as_json(),
-        "impostors_outputs_one_key": table.impostors("anonymized").as_json(),
-        "same_person_same_key": table.same_person().as_json(),
-        "distance": {
-            name: table.distance(name).as_json() for name in ("anonymized", "recovered", "wrong", "reconstructed")
-        },
-        "outside_untouched": table.untouched().as_json(),
-        "landmark_error_iod": {name: table.landmarks(name).as_json() for name in ("anonymized", "recovered")},
-        "rotation_error_degrees": {
-            axis: table.rotation("anonymized", number).as_json() for number, axis in enumerate(("yaw", "pitch", "roll"))
-        },
-        "seconds_per_face": table.seconds(),
-        "peak_memory_mb": round(max(r["peak_bytes"] for r in table.records) / 1e6),
-    }
-    if gallery is not None:
-        report["reid_at_1"] = table.reidentified("anonymized", gallery).as_json()
-        report["reid_at_1_originals"] = table.reidentified("original", gallery).as_json()
-    return report
 
 
-class _Table:
-    """Records of the photos with a face, and the figures over them."""
+class Table:
+    """Records of one method on the photos with a face, and the figures over them."""
 
-    def __init__(self, photos: list[str], people: list[str], records: list[dict[str, Any]], threshold: float) -> None:
-        self.photos, self.people, self.records, self.threshold = photos, people, records, threshold
+    def __init__(self, photos: Sequence[Photo], records: Sequence[dict[str, Any]]) -> None:
+        self.photos, self.records = photos, records
+        self.people = [photo.person for photo in photos]
 
-    def found(self, name: str) -> Figure:
-        return share(torch.tensor([r["found"][name] for r in self.records]), self.people)
+    def privacy(self, measured: Measured) -> dict[str, Figure]:
+        """Shares of acceptance at the threshold, in design's words leak, recovery, wrong key and so on."""
+        threshold = measured.calibration.threshold.value
+        figures = {
+            "leak": self.accepted(threshold, "anonymized"),
+            "leak_to_another_photo": self.accepted_elsewhere(threshold),
+            "reid_at_1": self.reidentified("anonymized", measured),
+            "reid_at_1_originals": self.reidentified("original", measured),
+            "recovered": self.accepted(threshold, "recovered"),
+            "recovered_jpeg90": self.accepted(threshold, "recovered_jpeg"),
+            "wrong_key": self.accepted(threshold, "wrong"),
+            "diversity": self.accepted(threshold, "second", "anonymized"),
+            "reconstructed": self.accepted(threshold, "reconstructed"),
+            "same_person_same_key": self.same_person(threshold),
+            "impostors_originals": self.impostors(threshold, "original"),
+            "impostors_outputs_one_key": self.impostors(threshold, "anonymized"),
+        }
+        for name in ("anonymized", "recovered", "wrong", "reconstructed"):
+            figures[f"distance_{name}"] = mean(*self.distances(name))
+        return figures
 
-    def untouched(self) -> Figure:
-        return share(torch.tensor([r["untouched"] for r in self.records]), self.people)
+    def utility(self) -> dict[str, Figure]:
+        """What is left of the picture; errors only where a face is found in the output."""
+        figures = {"face_found_in_output": share(*self._values(lambda record: record["found"]["anonymized"]))}
+        for name in ("anonymized", "recovered"):
+            end = "" if name == "anonymized" else "_recovered"
+            figures[f"landmark_error_iod{end}"] = mean(*self._useful(name, "landmarks"))
+            for axis, angle in enumerate(("yaw", "pitch", "roll")):
+                angles, people = self._useful(name, "rotation")
+                figures[f"{angle}_error_degrees{end}"] = median(
+                    angles.reshape(-1, 3)[:, axis].abs() if len(angles) else angles, people
+                )
+            hits, people = self._useful(name, "expression")
+            figures[f"expression_agreement{end}"] = share(hits.bool(), people)
+            figures[f"perceptual_distance{end}"] = mean(*self._useful(name, "perceptual"))
+        figures["background_untouched"] = share(*self._values(lambda record: record["background_psnr"] is None))
+        figures["background_psnr_db"] = median(*self._values(lambda record: record["background_psnr"]))
+        return figures
+
+    def speed(self) -> dict[str, Any]:
+        """Median over photos of the seconds a face, by stage; `total` is one anonymization."""
+        if not self.records:
+            return {}
+        stages = list(self.records[0]["seconds"])
+        seconds = torch.tensor([[r["seconds"][stage] / r["faces"] for stage in stages] for r in self.records])
+        by_stage = {
+            stage: round(float(value), 3) for stage, value in zip(stages, seconds.median(0).values, strict=True)
+        }
+        peaks = [record["peak_bytes"] for record in self.records if record["peak_bytes"]]
+        return {
+            "seconds_per_face": by_stage | {"total": round(float(seconds.sum(1).median()), 3)},
+            "peak_memory_mb": round(max(peaks) / 1e6) if peaks else None,
+        }
 
     def distances(self, name: str, other: str = "original") -> tuple[torch.Tensor, list[str]]:
         """[N] distances between two pictures of every photo that has both, and whom they show."""
@@ -82,74 +105,83 @@ class _Table:
         distance = [float((torch.tensor(a).double() - torch.tensor(b).double()).norm()) for a, b in pairs]
         return torch.tensor(distance, dtype=torch.float64), [self.people[i] for i in kept]
 
-    def accepted(self, name: str, other: str = "original") -> Figure:
+    def accepted(self, threshold: float, name: str, other: str = "original") -> Figure:
         """How often the recogniser takes the two pictures of a photo for one person."""
         distance, people = self.distances(name, other)
-        return share(distance <= self.threshold, people)
+        return share(distance <= threshold, people)
 
-    def distance(self, name: str) -> Figure:
-        return mean(*self.distances(name))
-
-    def accepted_elsewhere(self) -> Figure:
+    def accepted_elsewhere(self, threshold: float) -> Figure:
         """How often an output is taken for the person on *another* original photo: what an attacker would try."""
-        hits, people = [], []
-        for i, probe in enumerate(self.records):
-            for j, target in enumerate(self.records):
-                if i != j and self.people[i] == self.people[j]:
-                    a, b = torch.tensor(probe["embedding"]["anonymized"]), torch.tensor(target["embedding"]["original"])
-                    hits.append(float((a.double() - b.double()).norm()) <= self.threshold)
-                    people.append(self.people[i])
-        return share(torch.tensor(hits, dtype=torch.bool), people)
+        by_person: dict[str, list[int]] = {}
+        for index, person in enumerate(self.people):
+            by_person.setdefault(person, []).append(index)
+        outputs, originals = self._embeddings("anonymized"), self._embeddings("original")
+        pairs = [(i, j) for own in by_person.values() for i in own for j in own if i != j]
+        hits = [float((outputs[i] - originals[j]).norm()) <= threshold for i, j in pairs]
+        return share(torch.tensor(hits, dtype=torch.bool), [self.people[i] for i, _ in pairs])
 
-    def impostors(self, name: str) -> Figure:
+    def impostors(self, threshold: float, name: str) -> Figure:
         """How often two different people pass as one; outputs are compared with those of the same key only."""
+        if len(self.records) < 2:
+            return NOTHING
         pairs = all_pairs(self._embeddings(name), self.people)
         chosen = ~pairs.genuine
         if name != "original":
-            keys = torch.tensor([record["key"] for record in self.records])
-            i, j = torch.triu_indices(len(keys), len(keys), 1)
-            chosen &= keys[i] == keys[j]
+            groups = torch.tensor([record["group"] for record in self.records])
+            i, j = torch.triu_indices(len(groups), len(groups), 1)
+            chosen &= groups[i] == groups[j]
         pairs = pairs.where(chosen)
-        return pair_share(pairs.distance <= self.threshold, pairs, draws=300)
+        return pair_share(pairs.distance <= threshold, pairs, draws=PAIR_DRAWS)
 
-    def same_person(self) -> Figure:
+    def same_person(self, threshold: float) -> Figure:
         """How often two photos of one person, anonymized under one key, show one new person (the linked promise)."""
+        if len(self.records) < 2:
+            return NOTHING
         pairs = all_pairs(self._embeddings("anonymized"), self.people)
         pairs = pairs.where(pairs.genuine)
-        return pair_share(pairs.distance <= self.threshold, pairs, draws=300)
+        return pair_share(pairs.distance <= threshold, pairs, draws=PAIR_DRAWS)
 
-    def landmarks(self, name: str) -> Figure:
-        kept = [i for i, record in enumerate(self.records) if name in record["landmarks"]]
-        return mean(torch.tensor([self.records[i]["landmarks"][name] for i in kept]), [self.people[i] for i in kept])
-
-    def rotation(self, name: str, axis: int) -> Figure:
-        kept = [i for i, record in enumerate(self.records) if name in record["rotation"]]
-        angles = torch.tensor([abs(self.records[i]["rotation"][name][axis]) for i in kept])
-        return mean(angles, [self.people[i] for i in kept])
-
-    def seconds(self) -> dict[str, float]:
-        """Median over photos, per face, by stage; `total` is one anonymization."""
-        stages = list(self.records[0]["seconds"])
-        by_stage = torch.tensor([[r["seconds"][s] / r["faces"] for s in stages] for r in self.records])
-        medians = {
-            stage: round(float(value), 3) for stage, value in zip(stages, by_stage.median(0).values, strict=True)
-        }
-        return medians | {"total": round(float(by_stage.sum(1).median()), 3)}
-
-    def reidentified(self, name: str, gallery: tuple[torch.Tensor, Sequence[str], Sequence[str]]) -> Figure:
-        """Re-ID@1 of the photos whose person has another photo in the gallery."""
-        embeddings, photos, people = gallery
-        others = set(zip(photos, people, strict=True))
-        kept = [
-            i
-            for i, person in enumerate(self.people)
-            if any(who == person and photo != self.photos[i] for photo, who in others)
-        ]
+    def reidentified(self, name: str, measured: Measured) -> Figure:
+        """Re-ID@1 of the photos whose person has another photo in the data set."""
+        photos: dict[str, set[str]] = {}
+        for photo in measured.gallery:
+            photos.setdefault(photo.person, set()).add(photo.label)
+        kept = [i for i, photo in enumerate(self.photos) if photos.get(photo.person, set()) - {photo.label}]
         if not kept:
-            return share(torch.zeros(0, dtype=torch.bool), [])
-        mine = [self.people[i] for i in kept]
-        probes = self._embeddings(name)[kept]
-        return share(reidentified(probes, [self.photos[i] for i in kept], mine, embeddings, photos, people), mine)
+            return NOTHING
+        people = [self.people[i] for i in kept]
+        hits = reidentified(
+            self._embeddings(name)[kept],
+            [self.photos[i].label for i in kept],
+            people,
+            measured.embeddings,
+            [photo.label for photo in measured.gallery],
+            [photo.person for photo in measured.gallery],
+        )
+        return share(hits, people)
 
     def _embeddings(self, name: str) -> torch.Tensor:
-        return torch.tensor([record["embedding"][name] for record in self.records])
+        return torch.tensor([record["embedding"][name] for record in self.records], dtype=torch.float64)
+
+    def _useful(self, name: str, what: str) -> tuple[torch.Tensor, list[str]]:
+        return self._values(lambda record: record["utility"].get(name, {}).get(what))
+
+    def _values(self, get: Callable[[dict[str, Any]], Any]) -> tuple[torch.Tensor, list[str]]:
+        """One value a photo, without those that are None, and whom the photos show."""
+        values = [(get(record), person) for record, person in zip(self.records, self.people, strict=True)]
+        kept = [(value, person) for value, person in values if value is not None]
+        return torch.tensor([value for value, _ in kept], dtype=torch.float64), [person for _, person in kept]
+
+
+def calibration_json(calibration: Calibration) -> dict[str, Any]:
+    """The recogniser's own figures, which stand beside every privacy figure."""
+    return {
+        "threshold": calibration.threshold.as_json(),
+        "tar_on_real_pairs": calibration.tar.as_json(),
+        "taken_on": calibration.data,
+        "taken_on_this_data_set": calibration.own,
+        "photos": calibration.photos,
+        "people": calibration.people,
+        "valid": calibration.withheld is None,
+        "withheld": calibration.withheld,
+    }

@@ -4,6 +4,9 @@ import math
 
 import torch
 
+from dbaf.faces.face import Face
+from dbaf.faces.mask import to_square
+
 LEFT_EYE_CORNERS = (33, 133)  # outer and inner corner, image-left, in the MediaPipe mesh
 RIGHT_EYE_CORNERS = (263, 362)
 
@@ -38,11 +41,23 @@ def rotation_error(original: torch.Tensor, output: torch.Tensor) -> tuple[float,
     return math.degrees(yaw), math.degrees(pitch), math.degrees(roll)
 
 
-def untouched_outside(original: torch.Tensor, output: torch.Tensor, mask: torch.Tensor) -> bool:
-    """Whether every pixel outside the mask is the original's, bit for bit.
+def background_psnr(original: torch.Tensor, output: torch.Tensor, mask: torch.Tensor) -> float | None:
+    """Peak signal-to-noise ratio of the pixels outside the mask, in dB; None if they are the same bit for bit.
 
     Args:
-        original, output: [1, 3, H, W]; mask: [1, 1, H, W], 0 = outside.
+        original, output: [1, 3, H, W] in [-1, 1]; mask: [1, 1, H, W], 0 = outside.
     """
     outside = (mask == 0).expand_as(original)
-    return bool(torch.equal(original[outside], output[outside]))
+    error = float((original[outside].double() - output[outside].double()).square().sum())
+    return 10 * math.log10(4 * int(outside.sum()) / error) if error else None
+
+
+def squares(faces: list[Face], height: int, width: int) -> torch.Tensor:
+    """Mask [1, 1, H, W]: 1 inside the FFHQ squares of the faces. For methods that do not say what they change."""
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    points = torch.stack([x, y], 2).view(-1, 2)
+    mask = torch.zeros(height * width, dtype=torch.bool)
+    for face in faces:
+        places = to_square(points, face.quad)
+        mask |= ((places >= 0) & (places <= 1)).all(1)
+    return mask.view(1, 1, height, width).float()

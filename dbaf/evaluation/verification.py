@@ -30,6 +30,9 @@ class Figure:
         return {key: None if math.isnan(entry) else round(entry, 4) for key, entry in asdict(self).items()}
 
 
+NOTHING = Figure(float("nan"), float("nan"), float("nan"), 0)
+
+
 @dataclass(frozen=True)
 class Pairs:
     """All unordered pairs of photos of a set: distances and whose photos they are.
@@ -112,7 +115,7 @@ def share(hits: torch.Tensor, people: Sequence[str], draws: int = DRAWS, seed: i
 def mean(values: torch.Tensor, people: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Figure:
     """Mean of one value [N] a photo, with an interval over people; NaN with n = 0 if there is none."""
     if not len(values):
-        return Figure(float("nan"), float("nan"), float("nan"), 0)
+        return NOTHING
     numbers = person_numbers(people)
     count = int(numbers.max()) + 1
     total = torch.zeros(count).index_add_(0, numbers, values.float())
@@ -121,10 +124,24 @@ def mean(values: torch.Tensor, people: Sequence[str], draws: int = DRAWS, seed: 
     return _figure(float(values.double().mean()), (weights @ total) / (weights @ size), len(values))
 
 
+def median(values: torch.Tensor, people: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Figure:
+    """Median of one value [N] a photo, with an interval over people; NaN with n = 0 if there is none.
+
+    Of an even number of values it is the mean of the middle two; of a bootstrap draw, the lower one.
+    """
+    if not len(values):
+        return NOTHING
+    order = torch.sort(values.double())
+    numbers = person_numbers(people)[order.indices]
+    drawn = person_weights(int(numbers.max()) + 1, draws, seed)[:, numbers].double().cumsum(1)  # [draws, N]
+    middle = (drawn < drawn[:, -1:] / 2).sum(1).clamp(max=len(values) - 1)
+    return _figure(float(torch.quantile(order.values, 0.5)), order.values[middle], len(values))
+
+
 def pair_share(hits: torch.Tensor, pairs: Pairs, draws: int = DRAWS, seed: int = 0) -> Figure:
     """Share of true entries [P] among pairs that are all genuine or all impostor; a drawn pair counts w_i * w_j."""
     if not len(hits):
-        return Figure(float("nan"), float("nan"), float("nan"), 0)
+        return NOTHING
     count = int(torch.maximum(pairs.first, pairs.second).max()) + 1
     weights = person_weights(count, draws, seed)
     values = torch.stack([_drawn_share(row, pairs, hits) for row in weights])

@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
+from toggling import face
 
-from dbaf.evaluation.utility import landmark_error, rotation_error, untouched_outside
+from dbaf.evaluation.utility import background_psnr, landmark_error, rotation_error, squares
 
 
 def mesh() -> torch.Tensor:
@@ -34,12 +35,20 @@ def test_rotation_error_finds_the_angle(axis: int) -> None:
     assert angles == pytest.approx(expected, abs=1e-3)
 
 
-def test_untouched_outside() -> None:
-    original = torch.rand(1, 3, 8, 8)
+def test_background_psnr() -> None:
+    original = torch.zeros(1, 3, 8, 8)
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., 2:4, 2:4] = 0.5
     output = original.clone()
-    output[..., 2:4, 2:4] = 0
-    assert untouched_outside(original, output, mask)
-    output[0, 0, 7, 7] += 1e-6
-    assert not untouched_outside(original, output, mask)
+    output[..., 2:4, 2:4] = 1
+    assert background_psnr(original, output, mask) is None
+    output[mask.expand_as(output) == 0] = 0.2
+    assert background_psnr(original, output, mask) == pytest.approx(20)  # a tenth of the range
+    assert background_psnr(original, output, torch.ones_like(mask)) is None
+
+
+def test_squares_hold_the_faces_and_not_the_corners() -> None:
+    mask = squares([face(50, 60)], 120, 160)
+    assert mask.shape == (1, 1, 120, 160)
+    assert mask[0, 0, 60, 50] == 1
+    assert mask[0, 0, 0, 0] == mask[0, 0, -1, -1] == 0

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from dbaf.evaluation.verification import (
+    Figure,
     all_pairs,
     mean,
+    median,
     pair_share,
     person_weights,
     reidentified,
@@ -134,3 +136,19 @@ def test_none_of_ten_does_not_prove_never() -> None:
     assert never.high == pytest.approx(0.3085, abs=1e-4)  # Clopper-Pearson, 0 of 10
     always = share(torch.ones(20, dtype=torch.bool), list("aabbccddeeffgghhiijj"))  # ten people, not twenty
     assert (always.low, always.high) == (pytest.approx(0.6915, abs=1e-4), 1)
+
+
+def test_median_and_its_interval() -> None:
+    values = torch.randn(400, generator=torch.Generator().manual_seed(0)) + 5
+    figure = median(values, [str(n) for n in range(400)])
+    assert figure.value == pytest.approx(float(torch.quantile(values, 0.5)))
+    assert figure.low < 5.03 < figure.high
+    assert 0.15 < figure.high - figure.low < 0.35  # 2 * 1.96 * sqrt(pi / 2 / 400)
+    assert median(torch.tensor([3.0]), ["a"]) == Figure(3, 3, 3, 1)
+    assert median(torch.zeros(0), []).n == 0
+
+
+def test_median_interval_is_over_people() -> None:
+    values = torch.tensor([1.0] * 50 + [2.0] * 50)
+    figure = median(values, ["a"] * 50 + ["b"] * 50)
+    assert (figure.low, figure.high) == (1, 2)

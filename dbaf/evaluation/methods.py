@@ -1,0 +1,161 @@
+"""What is measured: a method takes a photo with faces and gives pictures that a user would have; here, ours.
+
+Every picture goes through the file that a user would save it as before anybody looks at it.
+"""
+
+import hashlib
+import io
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+
+from dbaf.faces.face import Face
+from dbaf.images import from_pil, read_picture, to_pil, write_png
+from dbaf.keys import NONCE_BYTES, Key
+
+if TYPE_CHECKING:
+    from dbaf.pipeline import Pipeline
+
+GROUPS = 5  # people are spread over a few latent keys, so that no figure hangs on one lucky one
+JPEG_QUALITY = 90
+
+
+def nonce(group: int) -> bytes:
+    """The nonce of a group of people; fixed and public, so that a run can be repeated."""
+    return hashlib.sha256(f"dbaf evaluation nonce {group % GROUPS}".encode()).digest()[:NONCE_BYTES]
+
+
+def wrong_key() -> Key:
+    """A fixed key that is not the user's; public."""
+    return Key(hashlib.sha256(b"dbaf evaluation wrong key").digest())
+
+
+@dataclass(frozen=True)
+class Output:
+    """One picture that a method gives.
+
+    Attributes:
+        name: `anonymized`; or `second` (another key), `recovered`, `wrong` (recovered with a wrong key),
+            `recovered_jpeg` (after JPEG) or `reconstructed` (the same identity rendered again).
+        picture: [1, 3, H, W] in [-1, 1], as read from the saved file.
+        mask: [1, 1, H, W], 0 where the method means to leave the picture as it is; None if it does not say.
+        seconds: what it took, by stage; empty where that is not measured.
+    """
+
+    name: str
+    picture: torch.Tensor
+    mask: torch.Tensor | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """A way to hide who is on a photo."""
+
+    name: str
+    own_detector = False  # it looks for faces itself, so that ours do not count in its time
+
+    @abstractmethod
+    def outputs(self, picture: torch.Tensor, faces: list[Face], group: int) -> Iterator[Output]:
+        """`anonymized` first, then what else the method can do.
+
+        Args:
+            picture: [1, 3, H, W] in [-1, 1], the original.
+            faces: at least one, all that our detector finds in it.
+            group: chooses among the keys; a person's photos have the same.
+
+        Raises:
+            PictureError: the method failed on this photo.
+        """
+
+
+class Dbaf(Method):
+    """This project's pipeline: there and, from the saved picture alone, back."""
+
+    name = "dbaf"
+
+    def __init__(self, pipeline: "Pipeline", key: Key) -> None:
+        self.pipeline, self.key = pipeline, key
+        self.checked = False
+
+    def outputs(self, picture: torch.Tensor, faces: list[Face], group: int) -> Iterator[Output]:
+        """See `Method`; the second key is the same secret with the next nonce."""
+        pipeline, right = self.pipeline, nonce(group)
+        clock = Stopwatch()
+        with clock("encode"):
+            encoding = pipeline.encode(picture, faces)
+        with clock("disentangle"):
+            identity, attributes = pipeline.disentangle(encoding)
+        with clock("key"):
+            other = pipeline.anonymize_identity(identity, self.key, right)
+        with clock("render"):
+            rendered, mask = pipeline.render(picture, faces, other, attributes)
+        anonymized = through_png(rendered)
+        self._check(picture, anonymized, right)
+        yield Output("anonymized", anonymized, mask, clock.seconds)
+        other = pipeline.anonymize_identity(identity, self.key, nonce(group + 1))
+        yield Output("second", through_png(pipeline.render(picture, faces, other, attributes)[0]))
+        yield Output("reconstructed", through_png(pipeline.render(picture, faces, identity, attributes)[0]))
+        del encoding, identity, attributes, rendered
+        recovered = self._recover(anonymized, [self.key, wrong_key()], right)
+        yield from (Output(name, saved) for name, saved in zip(("recovered", "wrong"), recovered, strict=True))
+        (saved,) = self._recover(through_jpeg(anonymized), [self.key], right)
+        yield Output("recovered_jpeg", saved)
+
+    def _recover(self, picture: torch.Tensor, keys: list[Key], right: bytes) -> Iterator[torch.Tensor]:
+        """The recovered picture for each key, from the picture alone; unchanged where no face is found."""
+        pipeline, faces = self.pipeline, self.pipeline.detect(picture)
+        if not faces:
+            yield from [picture] * len(keys)
+            return
+        identity, attributes = pipeline.disentangle(pipeline.encode(picture, faces))
+        for key in keys:
+            former = pipeline.recover_identity(identity, key, right)
+            yield through_png(pipeline.render(picture, faces, former, attributes)[0])
+
+    def _check(self, picture: torch.Tensor, anonymized: torch.Tensor, right: bytes) -> None:
+        """Once: the stages that were timed give what `Pipeline.anonymize` gives to users."""
+        if self.checked:
+            return
+        whole = through_png(self.pipeline.anonymize(to_pil(picture), self.key, right).picture)
+        if not torch.equal(anonymized, whole):
+            raise RuntimeError("Pipeline.anonymize() and its stages give different pictures: this is a bug.")
+        self.checked = True
+
+
+@dataclass
+class Stopwatch:
+    """Seconds by stage, added up."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def through_png(picture: torch.Tensor) -> torch.Tensor:
+    """Save as PNG as users do, and read again: [1, 3, H, W] with 8 bits a channel."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        write_png(path, to_pil(picture))
+        return read_picture(path).rgb
+
+
+def through_jpeg(picture: torch.Tensor) -> torch.Tensor:
+    """The picture after JPEG with quality `JPEG_QUALITY`."""
+    data = io.BytesIO()
+    to_pil(picture).save(data, "JPEG", quality=JPEG_QUALITY)
+    with Image.open(data) as image:
+        return from_pil(image).rgb

@@ -1,0 +1,137 @@
+"""A data set and a pipeline that are simple enough to know every answer.
+
+Identity is the colour of a square in the middle of a photo; a key adds a colour to it and takes the same off again.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dbaf.evaluation.examine import Judges
+from dbaf.evaluation.expression import ExpressionNet
+from dbaf.evaluation.methods import Dbaf, Method
+from dbaf.evaluation.peers import Blur
+from dbaf.evaluation.recogniser import load_recogniser
+from dbaf.evaluation.run import Setup
+from dbaf.faces.face import Face
+from dbaf.images import to_pil, write_png
+from dbaf.keys import Key
+
+SIDE = 64
+MASTER = b"\xf0\x9fSecretSecretSecret\x00\x01\x02\x03\x04\x05\x06\x07\xffAB\xfe"
+
+COLOUR = """
+class Colour:
+    name = "colour"
+    distance = "euclidean"
+
+    def embed(self, picture, points):
+        assert points.shape == (5, 2)
+        return picture[0, :, 20:44, 20:44].mean((1, 2))
+
+
+def recogniser():
+    return Colour()
+"""
+BLIND = COLOUR.replace("picture[0, :, 20:44, 20:44].mean((1, 2))", "picture[0, :, 3, 3] * 1000 % 1")
+
+
+def face(x: float = 32, y: float = 32, size: float = 30.0) -> Face:
+    generator = torch.Generator().manual_seed(0)
+    mesh = torch.rand(468, 3, generator=generator) * size + torch.tensor([x - size / 2, y - size / 2, 0.0])
+    points = torch.tensor([[-0.2, -0.2], [0.2, -0.2], [0.0, 0.0], [-0.15, 0.2], [0.15, 0.2]]) * size
+    half = size / 2
+    return Face((x - half, y - half, x + half, y + half), 1.0, points + torch.tensor([x, y]), mesh)
+
+
+@dataclass
+class Made:
+    picture: torch.Tensor
+
+
+class TogglingPipeline:
+    def __init__(self, faces: list[Face] | None = None) -> None:
+        self.faces = [face()] if faces is None else faces
+        self.renders = 0
+
+    def detect(self, picture: torch.Tensor, min_face: float = 40.0) -> list[Face]:
+        return [] if float(picture.max()) == -1 else self.faces  # a black photo has no face
+
+    def encode(self, picture: torch.Tensor, faces: list[Face]) -> torch.Tensor:
+        return picture[:, :, 20:44, 20:44].clone()
+
+    def disentangle(self, encoding: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return encoding, None
+
+    def amount(self, key: Key, nonce: bytes | None) -> torch.Tensor:
+        return 0.2 + key.latent_noise(nonce)[0, :3].abs().fmod(0.4)[:, None, None]
+
+    def anonymize_identity(self, identity: torch.Tensor, key: Key, nonce: bytes | None) -> torch.Tensor:
+        return identity + self.amount(key, nonce)
+
+    def recover_identity(self, identity: torch.Tensor, key: Key, nonce: bytes | None) -> torch.Tensor:
+        return identity - self.amount(key, nonce)
+
+    def render(
+        self, picture: torch.Tensor, faces: list[Face], identity: torch.Tensor, attributes: None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self.renders += 1
+        out, mask = picture.clone(), torch.zeros(1, 1, SIDE, SIDE)
+        out[:, :, 20:44, 20:44] = identity
+        mask[:, :, 20:44, 20:44] = 1
+        return out, mask
+
+    def anonymize(self, image: Any, key: Key, nonce: bytes | None) -> Made:
+        from dbaf.images import from_pil
+
+        picture = from_pil(image).rgb
+        return Made(self.render(picture, [], self.encode(picture, []) + self.amount(key, nonce), None)[0])
+
+
+class Difference(torch.nn.Module):
+    """Stands in for the perceptual network, which is slow."""
+
+    def distance(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return (one - other).abs().mean()[None]
+
+
+def judges(pipeline: Any, recogniser: Path) -> Judges:
+    torch.manual_seed(0)
+    perceptual: Any = Difference()
+    return Judges(pipeline, load_recogniser(recogniser), ExpressionNet().eval(), perceptual)
+
+
+def secret() -> Key:
+    return Key(MASTER)
+
+
+PIPELINES: list[TogglingPipeline] = []  # one more for every `open()`
+
+
+class FakeSetup(Setup):
+    """Opens the pipeline above; the peers are the blur alone."""
+
+    def open(self) -> tuple[Judges, list[Method]]:
+        assert self.recogniser is not None
+        PIPELINES.append(TogglingPipeline())
+        pipeline: Any = PIPELINES[-1]
+        methods: list[Method] = [Dbaf(pipeline, self.key()), *([Blur()] if self.peers else [])]
+        return judges(pipeline, self.recogniser), methods
+
+    def versions(self) -> dict[str, str]:
+        versions = {"original": f"original-{self.recogniser.stem if self.recogniser else ''}", "dbaf": "dbaf-1"}
+        return versions | ({"blur": "blur-1"} if self.peers else {})
+
+
+def people(folder: Path, count: int, photos: int) -> Path:
+    """Write `photos` photos each of `count` people."""
+    generator = torch.Generator().manual_seed(0)
+    for person in range(count):
+        colour = torch.rand(3, 1, 1, generator=generator) * 0.6 - 0.9
+        for number in range(photos):
+            picture = torch.rand(1, 3, SIDE, SIDE, generator=generator) - 0.9
+            picture[0, :, 20:44, 20:44] = colour + torch.rand(3, 24, 24, generator=generator) * 0.01
+            write_png(folder / f"person {person:02d}" / f"{number}.png", to_pil(picture))
+    return folder
