@@ -59,7 +59,7 @@ def main() -> None:
         }
         write_json(arguments.out, report)
         print(f"\n{name}")
-        print("\n".join(lines({"recogniser": recogniser, "methods": {"dbaf": report[name]}})), flush=True)
+        print("\n".join(lines({"recogniser": recogniser, "methods": {"dbaf": report[name]} | methods})), flush=True)
     print(f"Written: {arguments.out}")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dbaf
-from dbaf.errors import PictureError
+from dbaf.errors import DbafError, PictureError
 from dbaf.evaluation.recogniser import JUDGES
 from dbaf.keys import NONCE_BYTES, Key
 from dbaf.weights.bundle import MANIFEST, bundle_folder
@@ -59,13 +59,15 @@ class Cache:
         return record
 
     def put(self, version: str, name: str, record: dict[str, Any]) -> None:
-        """Store a record; it appears complete or not at all."""
+        """Store a record; it appears complete or not at all. Raises DbafError if the disk does not take it."""
         place = self._place(version, name)
-        place.parent.mkdir(mode=0o700, exist_ok=True)
         temporary = place.with_name(f"{place.name}-{secrets.token_hex(4)}.tmp")
         try:
+            place.parent.mkdir(mode=0o700, exist_ok=True)
             temporary.write_text(json.dumps(record))
             os.replace(temporary, place)
+        except OSError as error:
+            raise DbafError(f"Cannot write {place}: {error.strerror}.") from error
         finally:
             temporary.unlink(missing_ok=True)
 

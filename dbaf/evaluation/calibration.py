@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from dbaf.errors import DbafError
-from dbaf.evaluation.recogniser import Recogniser
+from dbaf.evaluation.recogniser import Recogniser, stored_calibration
 from dbaf.evaluation.verification import FAR, Figure, verification
 
 MIN_TAR = 0.85  # a recogniser that accepts fewer genuine pairs is blind, and says nothing about privacy
@@ -74,7 +73,7 @@ def calibration_for(recogniser: Recogniser, embeddings: torch.Tensor, people: Se
     """
     if large_enough(people):
         return calibrate(embeddings, people, data)
-    stored: dict[str, Any] | None = getattr(recogniser, "calibration", None)
+    stored = stored_calibration(recogniser)
     if stored is None:
         raise DbafError(
             f"The recogniser {recogniser.name} has no threshold, and {data} is too small to take one: it needs "

@@ -9,7 +9,7 @@ from dbaf.errors import DbafError, PictureError
 from dbaf.evaluation.cache import Cache
 from dbaf.evaluation.calibration import MIN_IMPOSTORS, MIN_PEOPLE, large_enough
 from dbaf.evaluation.dataset import choose, photos_in
-from dbaf.evaluation.recogniser import load_recogniser
+from dbaf.evaluation.recogniser import load_recogniser, stored_calibration
 from dbaf.evaluation.report import check_packages, lines, report_json, write_html, write_json
 from dbaf.evaluation.run import Setup, measure
 from dbaf.keys import Key
@@ -37,7 +37,7 @@ def run(
     photos = photos_in(data, out)
     chosen = choose(photos, limit)
     judge = load_recogniser(recogniser)
-    if getattr(judge, "calibration", None) is None and not large_enough([photo.person for photo in photos]):
+    if stored_calibration(judge) is None and not large_enough([photo.person for photo in photos]):
         raise DbafError(
             f"The recogniser {judge.name} has no threshold, and {data} is too small to take one: it needs {MIN_PEOPLE} "
             f"people with two photos each and {MIN_IMPOSTORS} pairs of different people."

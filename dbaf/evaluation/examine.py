@@ -61,8 +61,10 @@ class Judges:
         return embedding(self.recogniser, picture, points)
 
     def expression_of(self, picture: torch.Tensor, face: Face) -> str:
-        """The likeliest of `CLASSES`."""
-        return CLASSES[int(self.expression(grey_face(picture.cpu(), face))[0].argmax())]
+        """The likeliest of `CLASSES`, from the face and its mirror image: one look alone wavers."""
+        cut = grey_face(picture.cpu(), face)
+        scores = self.expression(torch.cat([cut, cut.flip(3)])).softmax(1).mean(0)
+        return CLASSES[int(scores.argmax())]
 
     def difference(self, one: torch.Tensor, other: torch.Tensor, face: Face) -> float:
         """Perceptual distance of two pictures at the FFHQ square of a face."""

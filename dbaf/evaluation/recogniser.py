@@ -87,6 +87,11 @@ def load_recogniser(file: Path | None) -> Recogniser:
     return made
 
 
+def stored_calibration(recogniser: Recogniser) -> dict[str, Any] | None:
+    """What comes with the shipped recogniser; a plug-in has none."""
+    return recogniser.calibration if isinstance(recogniser, Dlib) else None
+
+
 def embedding(recogniser: Recogniser, picture: torch.Tensor, points: torch.Tensor) -> list[float]:
     """The recogniser's view of a face, ready for Euclidean distances.
 

@@ -160,6 +160,7 @@ def write_html(path: Path, report: dict[str, Any], measured: Measured) -> None:
         interval=interval,
         distances=None if withheld else Markup(plots.distances(measured)),
         by_method=Markup(plots.methods(measured)) if several and not withheld else None,
+        examples=examples(measured),
         worst=worst(measured, blind=bool(withheld)),
     )
     _write(path, page)
@@ -177,8 +178,16 @@ def lines(report: dict[str, Any]) -> list[str]:
         figure = (figures[metric.section] or {}).get(metric.name)
         if figure is not None and figure["n"]:
             value = f"{show(figure, metric.form)} {interval(figure, metric.form)}"
-            shown.append(f"{metric.title:<58} {value:<24} n = {figure['n']}")
-    return shown
+            shown.append(f"{metric.title:<62} {value:<24} n = {figure['n']}")
+    return shown + [f"{name}: {_in_short(other)}" for name, other in report["methods"].items() if name != "dbaf"]
+
+
+def _in_short(figures: dict[str, Any]) -> str:
+    """A peer's figures of the table of methods, in one line."""
+    if "missing" in figures:
+        return figures["missing"]
+    columns = [(m, (figures[m.section] or {}).get(m.name)) for m in METRICS if m.column]
+    return ", ".join(f"{metric.column} {show(figure, metric.form)}" for metric, figure in columns if figure)
 
 
 def show(figure: dict[str, Any] | None, form: str) -> str:
@@ -199,6 +208,16 @@ def _number(value: float, form: str) -> str:
     if form == "%":
         return f"{value:.1%}"
     return f"{value:.3f}" if form == "" else f"{value:.1f}{form}"
+
+
+def examples(measured: Measured) -> list[tuple[str, str]]:
+    """The first photo that all methods worked on: names and thumbnails, the original first."""
+    for records in zip(*measured.records.values(), strict=True):
+        if all(record and record["faces"] for record in records):
+            named = zip(measured.records, records, strict=True)
+            outputs = [(method, record["thumbnail"]["anonymized"]) for method, record in named if record]
+            return [("original", records[0]["thumbnail"]["original"]), *outputs]
+    return []
 
 
 def worst(measured: Measured, blind: bool) -> list[dict[str, Any]]:

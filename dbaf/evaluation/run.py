@@ -3,14 +3,16 @@
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dbaf.errors import PictureError
+from dbaf.errors import DbafError, PictureError
 from dbaf.evaluation.cache import Cache, method_version, original_version
 from dbaf.evaluation.calibration import Calibration, calibration_for
 from dbaf.evaluation.dataset import Photo
@@ -197,14 +199,19 @@ def _work(
     # spawn: a forked process would inherit locked thread pools
     context = multiprocessing.get_context("spawn")
     start = (setup, versions, cache, threads)
+    queue = iter(missing)
+    running: dict[Future[list[str]], Job] = {}
     with ProcessPoolExecutor(min(jobs, len(missing)), context, _start, start) as pool:
         try:
-            futures = {pool.submit(_do, job): job for job in missing}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:  # also Ctrl-C: what runs now is finished and kept, nothing new begins
-            pool.shutdown(cancel_futures=True)
-            raise
+            # one job a process at a time: after Ctrl-C those are finished and kept, and no other begins
+            running = {pool.submit(_do, job): job for job in islice(queue, jobs)}
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    job = running.pop(future)
+                    running |= {pool.submit(_do, following): following for following in islice(queue, 1)}
+                    yield job, future.result()
+        except BrokenProcessPool as error:
+            raise DbafError("A process died, perhaps for want of memory. Try again with fewer --jobs.") from error
 
 
 class Worker:

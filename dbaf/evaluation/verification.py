@@ -125,17 +125,16 @@ def mean(values: torch.Tensor, people: Sequence[str], draws: int = DRAWS, seed: 
 
 
 def median(values: torch.Tensor, people: Sequence[str], draws: int = DRAWS, seed: int = 0) -> Figure:
-    """Median of one value [N] a photo, with an interval over people; NaN with n = 0 if there is none.
-
-    Of an even number of values it is the mean of the middle two; of a bootstrap draw, the lower one.
-    """
+    """Median of one value [N] a photo, with an interval over people; NaN with n = 0 if there is none."""
     if not len(values):
         return NOTHING
     order = torch.sort(values.double())
     numbers = person_numbers(people)[order.indices]
     drawn = person_weights(int(numbers.max()) + 1, draws, seed)[:, numbers].double().cumsum(1)  # [draws, N]
-    middle = (drawn < drawn[:, -1:] / 2).sum(1).clamp(max=len(values) - 1)
-    return _figure(float(torch.quantile(order.values, 0.5)), order.values[middle], len(values))
+    half = drawn[:, -1:] / 2
+    lower, upper = (drawn < half).sum(1), (drawn <= half).sum(1).clamp(max=len(values) - 1)
+    middle = (order.values[lower] + order.values[upper]) / 2  # of an even number, between the middle two
+    return _figure(float(torch.quantile(order.values, 0.5)), middle, len(values))
 
 
 def pair_share(hits: torch.Tensor, pairs: Pairs, draws: int = DRAWS, seed: int = 0) -> Figure:
