@@ -117,7 +117,7 @@ def examine(original: Original, method: Method, judges: Judges, group: int) -> d
     Returns:
         `faces`, `group`; by name of the output (and `original`) `embedding`, `found`, `thumbnail` (JPEG, base64), and
         `utility` (`landmarks`, `rotation`, `expression` agreement, `perceptual`; None where no face was found);
-        `background_psnr` (None = untouched), `seconds` of all faces by stage and `peak_bytes`.
+        `background_psnr` (None = untouched), `seconds` of all faces by stage, `threads` and `peak_bytes`.
     """
     picture, faces = original.picture, original.faces
     subject = main_face(faces, picture)
@@ -151,6 +151,7 @@ def examine(original: Original, method: Method, judges: Judges, group: int) -> d
             mask = squares(faces, *picture.shape[2:]) if output.mask is None else output.mask.cpu()
             record["background_psnr"] = background_psnr(picture, output.picture, mask)
             record["seconds"] = output.seconds if method.own_detector else {"detect": original.seconds} | output.seconds
+    record["threads"] = torch.get_num_threads()
     # the process is shared: of a peer it would say nothing
     record["peak_bytes"] = peak_bytes() if isinstance(method, Dbaf) else None
     return record

@@ -107,7 +107,6 @@ def heading(setup: Setup) -> dict[str, Any]:
         "machine": {
             "device": torch.cuda.get_device_name() if cuda else "cpu",
             "cpu": platform.machine(),
-            "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         },
         "keys": {
@@ -133,8 +132,8 @@ def methods_json(measured: Measured, setup: Setup) -> dict[str, Any]:
     """Figures by method; a peer that is not installed says so."""
     figures = summarise(measured)
     if setup.peers:
-        version = deface_version()
-        figures["deface"] = {"version": version} | figures["deface"] if version else {"missing": DEFACE_MISSING}
+        ran = figures.get("deface")
+        figures["deface"] = {"missing": DEFACE_MISSING} if ran is None else {"version": deface_version()} | ran
     return figures
 
 

@@ -95,6 +95,7 @@ class Table:
         peaks = [record["peak_bytes"] for record in self.records if record["peak_bytes"]]
         return {
             "seconds_per_face": by_stage | {"total": round(float(seconds.sum(1).median()), 3)},
+            "threads": max(record["threads"] for record in self.records),
             "peak_memory_mb": round(max(peaks) / 1e6) if peaks else None,
         }
 

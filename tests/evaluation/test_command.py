@@ -14,7 +14,6 @@ from typer.testing import CliRunner, Result
 
 import dbaf.evaluation.command
 from dbaf.cli import app
-from dbaf.evaluation import report as reporting
 from dbaf.evaluation.report import METRICS
 from dbaf.keys import Key
 
@@ -71,8 +70,7 @@ def test_report(tmp_path: Path, data: Path, key: Path) -> None:
         assert text not in result.output
 
 
-def test_peers_stand_in_the_table(tmp_path: Path, data: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "deface_version", lambda: None)
+def test_peers_stand_in_the_table(tmp_path: Path, data: Path, key: Path) -> None:
     out, judge = tmp_path / "out", tmp_path / "colour.py"
     result = evaluate(data, "--key-file", key, "-o", out, "--limit", 4, "--recogniser", judge, "--peers")
     assert result.exit_code == 0, result.output

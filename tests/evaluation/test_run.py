@@ -85,11 +85,14 @@ def test_bad_photos_are_reported_and_left_out(tmp_path: Path, setup: FakeSetup) 
     folder = people(tmp_path / "set", 23, 2)
     (folder / "person 00" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
     write_png(folder / "black.png", to_pil(-torch.ones(1, 3, 64, 64)))
-    measured = evaluate(folder, tmp_path / "out", setup, limit=None)
-    assert len(measured.chosen) == 47
-    assert any("broken.jpg" in problem for problem in measured.problems)
+    photos = photos_in(folder, tmp_path / "out")
+    chosen = [photo for photo in photos if photo.person == "person 00" or photo.label == "black.png"]
+    assert len(chosen) == 4
+    measured = measure("set", photos, chosen, setup, Cache(tmp_path / "out"))
+    assert len(measured.chosen) == 3
+    assert ["broken.jpg" in problem for problem in measured.problems] == [True]
     found = summarise(measured)["dbaf"]["utility"]["face_found"]
-    assert (found["value"], found["n"]) == (round(46 / 47, 4), 47)
+    assert (found["value"], found["n"]) == (0.6667, 3)
 
 
 def test_no_face_at_all(tmp_path: Path, setup: FakeSetup) -> None:
@@ -117,3 +120,18 @@ def test_versions_follow_what_a_record_depends_on(tmp_path: Path, monkeypatch: p
     before = method_version("dbaf", "mobile", None, one)
     monkeypatch.setattr(caching, "APART_EVALUATION", set())
     assert method_version("dbaf", "mobile", None, one) != before
+
+
+def test_processes_share_the_work_and_give_the_same(tmp_path: Path, setup: FakeSetup) -> None:
+    photos = photos_in(people(tmp_path / "set", 23, 2), tmp_path / "out")
+    (photos[5].path.parent / "broken.jpg").write_bytes(b"no picture")
+    photos = photos_in(tmp_path / "set", tmp_path / "out")
+    chosen = choose(photos, 4)
+    one = measure("set", photos, chosen, setup, Cache(tmp_path / "one"))
+    two = measure("set", photos, chosen, setup, Cache(tmp_path / "two"), jobs=2)
+    assert one.problems == two.problems
+    assert torch.equal(one.embeddings, two.embeddings)
+    for mine, other in zip(one.records["dbaf"], two.records["dbaf"], strict=True):
+        assert mine is not None
+        assert other is not None
+        assert mine["embedding"] == other["embedding"]
