@@ -62,11 +62,14 @@ def _table(measured: Measured, method: str) -> Table:
 
 
 def _histogram(shown: Sequence[tuple[str, torch.Tensor, str]], measured: Measured, axis: str) -> str:
+    """One curve a (name, distances, colour); empty if there is none."""
     from matplotlib.figure import Figure
 
+    if not shown:
+        return ""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     axes: Any = figure.subplots()
-    high = max(float(values.max()) for _, values, _ in shown) * 1.02
+    high = max(float(values.max()) for _, values, _ in shown) * 1.02 or 1.0
     edges = torch.linspace(0, high, BINS + 1, dtype=torch.float64)
     for name, values, colour in shown:
         share = torch.histogram(values.double(), edges).hist / len(values)

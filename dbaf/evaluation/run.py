@@ -128,17 +128,23 @@ def measure(
             if not _complete(job, versions, cache):
                 missing.append(job)
         except PictureError as error:
-            problems[job.photo.label] = [f"{job.photo.label}: {error}"]
+            problems[job.photo.label] = [_told(job.photo, str(error))]
     done = len(planned) - len(missing)
     if progress:
         progress(done, len(planned), "")
     for job, errors in _work(missing, setup, versions, cache, jobs):
         done += 1
         if errors:
-            problems[job.photo.label] = [f"{job.photo.label}: {error}" for error in errors]
+            problems[job.photo.label] = [_told(job.photo, error) for error in errors]
         if progress:
             progress(done, len(planned), job.photo.label)
     return _collect(data, photos, chosen, groups, setup, versions, cache, problems)
+
+
+def _told(photo: Photo, problem: str) -> str:
+    """A problem without the place of the data set: reports travel."""
+    short = problem.replace(str(photo.path), photo.label)
+    return short if photo.label in short else f"{photo.label}: {short}"
 
 
 def _collect(

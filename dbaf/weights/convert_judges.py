@@ -26,7 +26,7 @@ EXPRESSION_LICENCE = "MIT, mini-Xception of github.com/oarriaga/face_classificat
 PERCEPTUAL_LICENCE = "BSD-3-Clause, MobileNetV2 (ImageNet, V1 weights) of torchvision"
 
 # A recogniser is worth what it tells apart on real photos. Taken by `dbaf.evaluation.calibration.calibrate` with this
-# project's detector and alignment on people of LFW that no training here has seen.
+# project's detector and alignment on people of LFW that no training here has seen; benchmarks/privacy.py takes it anew.
 CALIBRATION: dict[str, Any] = {
     "data": "lfw/val",
     "photos": 1891,
