@@ -34,13 +34,13 @@ class FakePipeline:
         values = ((image + 1) * 127.5).round().long() + sign * steps.view(height, width)
         return FakeResult((values % 256).float() / 127.5 - 1, ["face"])
 
-    def anonymize(self, image: torch.Tensor, key: Key, nonce: bytes | None = None) -> FakeResult:
+    def anonymize(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0) -> FakeResult:
         return self._shift(image, key, nonce, 1)
 
-    def recover(self, image: torch.Tensor, key: Key, nonce: bytes | None = None) -> FakeResult:
+    def recover(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0) -> FakeResult:
         return self._shift(image, key, nonce, -1)
 
-    def reconstruct(self, image: torch.Tensor) -> FakeResult:
+    def reconstruct(self, image: torch.Tensor, refine_steps: int = 0) -> FakeResult:
         return self._shift(image, None, None, 0)
 
 

@@ -150,10 +150,10 @@ def test_an_unexpected_error_in_one_picture_does_not_stop_the_rest(
     tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing(FakePipeline):
-        def reconstruct(self, image: torch.Tensor) -> FakeResult:
+        def reconstruct(self, image: torch.Tensor, refine_steps: int = 0) -> FakeResult:
             if image.shape[3] == 31:
                 raise RuntimeError("out of memory")
-            return super().reconstruct(image)
+            return super().reconstruct(image, refine_steps)
 
     use_fake(monkeypatch, Failing)
     portrait(tmp_path / "in" / "a.png", size=(31, 8))

@@ -128,7 +128,9 @@ def test_command_line_leaves_no_trace(
     linkage: str, tmp_path: Path, key: Key, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Failing(FakePipeline):
-        def anonymize(self, image: torch.Tensor, key: Key, nonce: bytes | None = None) -> FakeResult:
+        def anonymize(
+            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0
+        ) -> FakeResult:
             if image.shape[3] == 31:
                 raise RuntimeError(f"unexpected, with arguments {key} {[key]!r}")
             return super().anonymize(image, key, nonce)

@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dbaf.encoders.compact import CompactEncoder
 from dbaf.encoders.mobilenet import MobileNetV2
+from dbaf.encoders.refine import face_weights
 from dbaf.generators import load_generator
 from dbaf.training.augment import augment
 from dbaf.training.common import DEVICE, Run, compiled, settings
@@ -56,14 +57,6 @@ def perceptual(one: dict[int, torch.Tensor], other: dict[int, torch.Tensor]) -> 
     return torch.stack(
         [(F.normalize(one[s], dim=1) - F.normalize(other[s], dim=1)).square().sum(1).mean() for s in (4, 8, 16)]
     ).mean()
-
-
-def weighting(size: int) -> torch.Tensor:
-    """[1, 1, size, size] of mean 1: the face counts five times as much as the rest of the square."""
-    y, x = torch.meshgrid(torch.linspace(0, 1, size), torch.linspace(0, 1, size), indexing="ij")
-    inside = ((x - 0.5) / 0.3).square() + ((y - 0.55) / 0.38).square() < 1
-    weights = torch.where(inside, 1.0, 0.2)
-    return (weights / weights.mean())[None, None]
 
 
 def spread(critic: LatentCritic, wplus: torch.Tensor) -> torch.Tensor:
@@ -120,7 +113,7 @@ def main() -> None:
     run = Run(Path("runs") / stage, {"encoder": encoder, "average": average, "optimiser": optimiser})
     preview = compiled(lambda code: generator.preview(code, size=SMALL))
     embed, look, encode = compiled(recogniser.embed_ffhq), compiled(judge), compiled(encoder)
-    weights = weighting(SMALL).to(DEVICE)
+    weights = face_weights(SMALL).to(DEVICE)
 
     def paired(codes: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         return {

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from dbaf.generators.mobile import MobileGenerator, inverse_haar
+from dbaf.generators.mobile import MobileGenerator, depthwise, inverse_haar
 
 # Made with the weights as converted, whose pictures agreed with OpenVINO's to 3e-4 and w to 6e-6.
 GOLDEN = load_file(Path(__file__).parent / "golden_mobile.safetensors")
@@ -63,3 +63,12 @@ def test_inverse_haar_of_one_coefficient_each() -> None:
         x = torch.zeros(1, 4, 1, 1)
         x[0, band] = 1
         assert inverse_haar(x)[0, 0].tolist() == expected
+
+
+def test_the_quick_gradient_is_the_gradient(generator: MobileGenerator) -> None:
+    x = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    kernel = torch.randn(8, 1, 3, 3, generator=torch.Generator().manual_seed(1))
+    weights = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(2))
+    (quick,) = torch.autograd.grad((depthwise(x, kernel) * weights).sum(), x)
+    (slow,) = torch.autograd.grad((F.conv2d(x, kernel, padding=1, groups=8) * weights).sum(), x)
+    torch.testing.assert_close(quick, slow)

@@ -164,8 +164,10 @@ class FakePipeline:
         count = round((float(picture[0, 0, 0, 0]) + 1) * 127.5)
         return [make_face(30.0 * i) for i in range(count)]
 
-    def encode(self, picture: torch.Tensor, faces: list[Face]) -> torch.Tensor:
+    def encode(self, picture: torch.Tensor, faces: list[Face], refine_steps: int, progress: Any) -> torch.Tensor:
         assert faces
+        for done in range(len(faces) * refine_steps):
+            progress(done + 1, len(faces) * refine_steps)
         return torch.zeros(len(faces), 23, 512)
 
     def disentangle(self, encoding: torch.Tensor) -> tuple[torch.Tensor, str]:

@@ -23,7 +23,7 @@ def walk(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, mode: str = 
     """IMAGE -> anonymized IMAGE, MASK through the whole graph."""
     faces, preview = nodes["DBAF_DetectFaces"].execute(pipeline, image, mode, 40).args
     assert preview.shape == (*image.shape[:3], 3)
-    (latent,) = nodes["DBAF_Encode"].execute(pipeline, image, faces).args
+    (latent,) = nodes["DBAF_Encode"].execute(pipeline, image, faces, 0).args
     identity, attributes = nodes["DBAF_Disentangle"].execute(pipeline, latent).args
     (new,) = nodes["DBAF_Anonymize"].execute(pipeline, identity, Key.generate()).args
     return nodes["DBAF_MAARBlend"].execute(pipeline, image, faces, new, attributes).args
@@ -68,7 +68,7 @@ def test_picture_without_face_is_kept_on_request(nodes: dict[str, Any], pipeline
 def test_mixed_up_batches_are_named(nodes: dict[str, Any], pipeline: Any) -> None:
     faces, _ = nodes["DBAF_DetectFaces"].execute(pipeline, make_image([1, 1]), STOP, 40).args
     with pytest.raises(PictureError, match="'image' is of 3, 'faces' is of 2"):
-        nodes["DBAF_Encode"].execute(pipeline, make_image([1, 1, 1]), faces)
+        nodes["DBAF_Encode"].execute(pipeline, make_image([1, 1, 1]), faces, 0)
 
 
 def test_grey_image_is_refused(nodes: dict[str, Any], pipeline: Any) -> None:
@@ -84,6 +84,13 @@ def test_progress_and_cancel(nodes: dict[str, Any], pipeline: Any, host: Any) ->
         walk(nodes, pipeline, make_image([1, 2, 3]))
     assert type(stopped.value).__name__ == "CancelledError"
     assert host.progress == [2, 3]  # already in the detection: a step for each picture
+
+
+def test_every_refinement_step_counts_as_progress(nodes: dict[str, Any], pipeline: Any, host: Any) -> None:
+    image = make_image([1, 2, 3])
+    faces, _ = nodes["DBAF_DetectFaces"].execute(pipeline, image, STOP, 40).args
+    nodes["DBAF_Encode"].execute(pipeline, image, faces, 5)
+    assert host.progress == [30, 30]
 
 
 def test_text_of_what_travels_shows_no_content(nodes: dict[str, Any], pipeline: Any) -> None:
