@@ -31,7 +31,9 @@ def public_key() -> Key:
 
 def main() -> None:
     arguments = parse()
-    setup = Setup(public_key, arguments.model, arguments.device, peers=arguments.peers)
+    setup = Setup(
+        public_key, arguments.model, arguments.device, peers=arguments.peers, refine_steps=arguments.refine_steps
+    )
     report: dict[str, Any] = heading(setup)
     sets = {"lfw": (arguments.lfw, arguments.count), "portraits": (arguments.portraits, None)}
     for name, (folder, count) in sets.items():
@@ -72,6 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help="also blur, pixelation, a black box and the tool deface")
     parser.add_argument("--model", default="mobile", help="name or folder of the model bundle")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--refine-steps", type=int, default=0, help="as for dbaf anonymize")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "dbaf-evaluation")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("privacy.json"))

@@ -191,6 +191,7 @@ def evaluate(
             help="Python file with another face recogniser, see dbaf.evaluation.recogniser. It runs as you.",
         ),
     ] = None,
+    refine_steps: RefineSteps = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes. Each loads the networks.")] = 1,
     device: DeviceOption = Device.auto,
 ) -> None:
@@ -210,7 +211,7 @@ def evaluate(
         _device(device)
         key = functools.partial(_key, key_file, key_env, passphrase_env)
         try:
-            run(data, out, key, limit, peers, recogniser, jobs, device.value)
+            run(data, out, key, limit, peers, refine_steps, recogniser, jobs, device.value)
         except KeyboardInterrupt:
             typer.echo("evaluate: stopped. Give the same command again to go on.")
             raise typer.Exit(130) from None

@@ -59,7 +59,7 @@ class TogglingPipeline:
     def detect(self, picture: torch.Tensor, min_face: float = 40.0) -> list[Face]:
         return [] if float(picture.max()) == -1 else self.faces  # a black photo has no face
 
-    def encode(self, picture: torch.Tensor, faces: list[Face]) -> torch.Tensor:
+    def encode(self, picture: torch.Tensor, faces: list[Face], refine_steps: int = 0) -> torch.Tensor:
         return picture[:, :, 20:44, 20:44].clone()
 
     def disentangle(self, encoding: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -83,8 +83,8 @@ def original_version(model: str, recogniser: Path | None) -> str:
     return f"original-{_digest([*code, *shards, package / 'images.py', *_judges(recogniser)])}"
 
 
-def method_version(method: str, model: str, recogniser: Path | None, key: Key) -> str:
-    """Changes when the same photo may give another record of a method. Only ours depends on model and key."""
+def method_version(method: str, model: str, recogniser: Path | None, key: Key, refine_steps: int = 0) -> str:
+    """Changes when the same photo may give another record of a method. Only ours depends on model, key and steps."""
     package = Path(dbaf.__path__[0])
     code = []
     for path in package.rglob("*.py"):
@@ -93,7 +93,7 @@ def method_version(method: str, model: str, recogniser: Path | None, key: Key) -
         if not apart:
             code.append(path)
     own = [bundle_folder(model) / MANIFEST] if method == "dbaf" else []
-    more = fingerprint(key) if method == "dbaf" else ""
+    more = f"{fingerprint(key)} {refine_steps}" if method == "dbaf" else ""
     return f"{method}-{_digest([*code, *own, *_judges(recogniser)], more)}"
 
 

@@ -22,6 +22,7 @@ def run(
     key: Callable[[], Key],
     limit: int | None,
     peers: bool,
+    refine_steps: int,
     recogniser: Path | None,
     jobs: int,
     device: str,
@@ -42,7 +43,7 @@ def run(
             f"The recogniser {judge.name} has no threshold, and {data} is too small to take one: it needs {MIN_PEOPLE} "
             f"people with two photos each and {MIN_IMPOSTORS} pairs of different people."
         )
-    setup = Setup(key, device=device, recogniser=recogniser, peers=peers)
+    setup = Setup(key, device=device, recogniser=recogniser, peers=peers, refine_steps=refine_steps)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

