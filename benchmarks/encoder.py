@@ -1,0 +1,176 @@
+"""What the encoder alone can do: encode and render, no MAAR, no paste, without and with refinement.
+
+    python benchmarks/encoder.py --lfw LFW --portraits PORTRAITS --jobs 2 --out benchmarks/encoder.json
+
+LFW: a folder a person, photos in it; people that training has not seen. PORTRAITS: a folder of photos of different
+people; with --sheet they are drawn above their reconstructions, so those must be generated people.
+
+The rendering fills the face's whole FFHQ square in the photo, so that recogniser, landmarks and expression are read
+from both at the same resolution. Results a photo are kept in --cache (private: face embeddings).
+"""
+
+import argparse
+import base64
+import functools
+import io
+import multiprocessing
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from dbaf.evaluation.cache import Cache, method_version
+from dbaf.evaluation.calibration import calibration_for
+from dbaf.evaluation.dataset import Photo, choose, photos_in
+from dbaf.evaluation.examine import Judges, look_at_original, main_face, thumbnail
+from dbaf.evaluation.recogniser import Dlib
+from dbaf.evaluation.report import write_json
+from dbaf.evaluation.summary import calibration_json
+from dbaf.evaluation.utility import landmark_error, rotation_error, squares
+from dbaf.evaluation.verification import mean, median, share
+from dbaf.faces.align import warp
+from dbaf.faces.face import Face
+from dbaf.faces.mask import to_square
+from dbaf.keys import Key
+from dbaf.pipeline import Pipeline
+from dbaf.progress import progress_bar
+
+COLUMNS = 10  # pairs in a row of the sheet
+
+
+def place(picture: torch.Tensor, patch: torch.Tensor, face: Face) -> torch.Tensor:
+    """A photo [1, 3, H, W] whose FFHQ square of a face is the patch [1, 3, S, S], edge and all."""
+    height, width = picture.shape[2:]
+    corners = torch.tensor([[0.0, 0], [0, height], [width, height], [width, 0]], dtype=torch.float64)
+    whole = warp(patch, to_square(corners, face.quad) * patch.shape[-1], height, width)
+    return torch.where(squares([face], height, width) > 0, whole, picture)
+
+
+@functools.cache
+def judges() -> Judges:
+    """Loaded once a process."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // arguments().jobs))
+    return Judges.load(Pipeline.from_pretrained(arguments().model), Dlib())
+
+
+@torch.inference_mode()
+def examine(photo: Photo, steps: int) -> dict[str, Any]:
+    """A record of one photo: `{"faces": 0}`, or what the judges see in the reconstruction."""
+    judge = judges()
+    original = look_at_original(photo.path, judge)
+    if not original.faces:
+        return original.record
+    face, pipeline = main_face(original.faces, original.picture), judge.pipeline
+    start = time.perf_counter()
+    latent = pipeline.encode(original.picture, [face], steps).latent
+    seconds = time.perf_counter() - start
+    rendered = place(original.picture, pipeline.generator(latent).clamp(-1, 1), face)
+    seen = pipeline.finder.retrace(rendered, face.points)
+    return original.record | {
+        "reconstructed": judge.embed(rendered, seen.points),
+        "landmarks": landmark_error(face.mesh, seen.mesh),
+        "rotation": rotation_error(face.mesh, seen.mesh),
+        "agrees": judge.expression_of(rendered, seen) == original.record["expression"],
+        "seconds": seconds,
+        "thumbnails": [thumbnail(original.picture, face), thumbnail(rendered, face)],
+    }
+
+
+def examine_into(cache: Cache, version: str, job: tuple[Photo, int]) -> None:
+    """Make the record of a photo that the cache lacks."""
+    photo, steps = job
+    if not cache.has(version, name_of(photo, steps)):
+        cache.put(version, name_of(photo, steps), examine(photo, steps))
+
+
+def name_of(photo: Photo, steps: int) -> str:
+    return f"encoder-{photo.digest[:32]}-{steps}"
+
+
+def figures(photos: list[Photo], records: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
+    """Over the photos with a face; n and 95 % intervals over people."""
+    kept = [(photo.person, record) for photo, record in zip(photos, records, strict=True) if record["faces"]]
+    people = [person for person, _ in kept]
+    pairs = torch.tensor([[r["embedding"], r["reconstructed"]] for _, r in kept], dtype=torch.float64)
+    distance = (pairs[:, 0] - pairs[:, 1]).norm(dim=1)
+    stranger = (pairs[:, 0].roll(1, 0) - pairs[:, 1]).norm(dim=1)
+    rotation = torch.tensor([r["rotation"] for _, r in kept]).abs()
+    rows = {
+        "accepted": share(distance <= threshold, people),
+        "distance": mean(distance, people),
+        "strangers_accepted": share(stranger <= threshold, people),
+        "landmark_error_iod": mean(torch.tensor([r["landmarks"] for _, r in kept]), people),
+        "expression_agreement": share(torch.tensor([r["agrees"] for _, r in kept]), people),
+        "seconds_to_encode": median(torch.tensor([r["seconds"] for _, r in kept]), people),
+    }
+    rows |= {f"{axis}_error_degrees": median(rotation[:, i], people) for i, axis in enumerate(("yaw", "pitch", "roll"))}
+    return {"photos": len(photos), "faces": len(kept)} | {name: figure.as_json() for name, figure in rows.items()}
+
+
+def draw(records: list[dict[str, Any]], path: Path) -> None:
+    """A contact sheet: each original left of its reconstruction."""
+    pairs = [
+        [Image.open(io.BytesIO(base64.b64decode(code))) for code in record["thumbnails"]]
+        for record in records
+        if record["faces"]
+    ]
+    side = pairs[0][0].width
+    gap = side // 12
+    sheet = Image.new("RGB", (COLUMNS * (2 * side + gap), -(-len(pairs) // COLUMNS) * (side + gap)), "white")
+    for number, pair in enumerate(pairs):
+        x, y = number % COLUMNS * (2 * side + gap), number // COLUMNS * (side + gap)
+        for column, image in enumerate(pair):
+            sheet.paste(image, (x + column * side, y))
+    sheet.save(path, quality=85)
+
+
+def main() -> None:
+    args = arguments()
+    cache, key = Cache(args.cache), Key(bytes(32))  # no key is used: it stands in the version of the code
+    version = method_version("dbaf", args.model, None, key)
+    recogniser = Dlib()
+    calibration = calibration_for(recogniser, torch.zeros(0, 1), [], "stored")
+    report: dict[str, Any] = {"recogniser": {"name": recogniser.name} | calibration_json(calibration)}
+    for data, folder, count in (("lfw", args.lfw, args.count), ("portraits", args.portraits, None)):
+        photos = choose(photos_in(folder, args.cache), count)
+        report[data] = {}
+        for steps, part in ((0, photos), (args.refine_steps, photos[: args.refined])):
+            jobs = [(photo, steps) for photo in part]
+            work = functools.partial(examine_into, cache, version)
+            with (
+                progress_bar(data, len(jobs)) as (update, _),
+                ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool,
+            ):
+                for done, _result in enumerate(pool.map(work, jobs), 1):
+                    update(done, len(jobs), f"{data}, {steps} steps")
+            records = [cache.get(version, name_of(photo, steps)) or {"faces": 0} for photo in part]
+            report[data][f"refine_steps_{steps}"] = figures(part, records, calibration.threshold.value)
+            write_json(args.out, report)
+            print(data, steps, report[data][f"refine_steps_{steps}"], flush=True)
+            if data == "portraits" and args.sheet:
+                draw(records, args.sheet.with_stem(f"{args.sheet.stem}-{steps}"))
+    print(f"Written: {args.out}")
+
+
+@functools.cache
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lfw", type=Path, required=True, help="folder of folders of photos, one a person")
+    parser.add_argument("--portraits", type=Path, required=True, help="folder of photos of different people")
+    parser.add_argument("--count", type=int, default=500, help="photos of LFW, two a person")
+    parser.add_argument("--refine-steps", type=int, default=40)
+    parser.add_argument("--refined", type=int, default=500, help="photos of each set that are also refined: slow")
+    parser.add_argument("--model", default="mobile", help="name or folder of the model bundle")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "dbaf-evaluation")
+    parser.add_argument("--sheet", type=Path, help="contact sheets of the portraits, named -0 and -REFINE_STEPS")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("encoder.json"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
