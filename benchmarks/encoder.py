@@ -12,8 +12,10 @@ from both at the same resolution. Results a photo are kept in --cache (private: 
 import argparse
 import base64
 import functools
+import hashlib
 import io
 import multiprocessing
+import os
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -28,7 +30,8 @@ from dbaf.evaluation.calibration import calibration_for
 from dbaf.evaluation.dataset import Photo, choose, photos_in
 from dbaf.evaluation.examine import Judges, look_at_original, main_face, thumbnail
 from dbaf.evaluation.recogniser import Dlib
-from dbaf.evaluation.report import write_json
+from dbaf.evaluation.report import heading, write_json
+from dbaf.evaluation.run import Setup
 from dbaf.evaluation.summary import calibration_json
 from dbaf.evaluation.utility import landmark_error, rotation_error, squares
 from dbaf.evaluation.verification import mean, median, share
@@ -45,15 +48,23 @@ COLUMNS = 10  # pairs in a row of the sheet
 def place(picture: torch.Tensor, patch: torch.Tensor, face: Face) -> torch.Tensor:
     """A photo [1, 3, H, W] whose FFHQ square of a face is the patch [1, 3, S, S], edge and all."""
     height, width = picture.shape[2:]
-    corners = torch.tensor([[0.0, 0], [0, height], [width, height], [width, 0]], dtype=torch.float64)
-    whole = warp(patch, to_square(corners, face.quad) * patch.shape[-1], height, width)
-    return torch.where(squares([face], height, width) > 0, whole, picture)
+    low, high = face.quad.amin(0).floor().long().clamp(min=0), face.quad.amax(0).ceil().long()
+    (x0, y0), (x1, y1) = low.tolist(), (min(int(high[0]), width), min(int(high[1]), height))
+    corners = torch.tensor([[x0, y0], [x0, y1], [x1, y1], [x1, y0]], dtype=torch.float64)
+    part = warp(patch.cpu(), to_square(corners, face.quad) * patch.shape[-1], y1 - y0, x1 - x0)
+    result = picture.clone()
+    result[:, :, y0:y1, x0:x1] = part
+    return torch.where(squares([face], height, width) > 0, result, picture)
+
+
+def threads() -> int:
+    return max(1, (os.cpu_count() or 1) // arguments().jobs)
 
 
 @functools.cache
 def judges() -> Judges:
     """Loaded once a process."""
-    torch.set_num_threads(max(1, torch.get_num_threads() // arguments().jobs))
+    torch.set_num_threads(threads())
     return Judges.load(Pipeline.from_pretrained(arguments().model), Dlib())
 
 
@@ -131,10 +142,15 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     args = arguments()
     cache, key = Cache(args.cache), Key(bytes(32))  # no key is used: it stands in the version of the code
-    version = method_version("dbaf", args.model, None, key)
+    version = (
+        method_version("dbaf", args.model, None, key) + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    )
     recogniser = Dlib()
     calibration = calibration_for(recogniser, torch.zeros(0, 1), [], "stored")
-    report: dict[str, Any] = {"recogniser": {"name": recogniser.name} | calibration_json(calibration)}
+    about = heading(Setup(lambda: key, args.model))
+    report: dict[str, Any] = {name: about[name] for name in ("model", "machine", "intervals")}
+    report |= {"jobs": args.jobs, "threads_a_job": threads()}
+    report["recogniser"] = {"name": recogniser.name} | calibration_json(calibration)
     for data, folder, count in (("lfw", args.lfw, args.count), ("portraits", args.portraits, None)):
         photos = choose(photos_in(folder, args.cache), count)
         report[data] = {}

@@ -75,9 +75,8 @@ PassEnv = Annotated[str | None, typer.Option(metavar="VAR", help="Name of a vari
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 Report = Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write a report of every picture here.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs (never an input).")]
-RefineSteps = Annotated[
-    int, typer.Option(min=0, help="Follow each face more closely: about .3 s a step and face; 40 is a good number.")
-]
+REFINE_HELP = "Follow each face more closely: about .3 s a step and face; 40 is a good number."
+RefineSteps = Annotated[int, typer.Option(min=0, help=REFINE_HELP)]
 CopyFaceless = Annotated[bool, typer.Option("--copy-faceless", help="Copy the pixels of pictures without a face.")]
 
 
@@ -108,7 +107,7 @@ def anonymize(
         if picture.record is not None:  # the same key twice gives the original faces: KRIA is its own inverse
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
         nonce = new_nonce() if choice == "unlinked" else None
-        return pipeline.anonymize(picture.rgb, key, nonce, refine_steps), make_record(nonce), None
+        return pipeline.anonymize(picture.rgb, key, nonce, refine_steps), make_record(nonce, refine_steps), None
 
     _batch("anonymize", inputs, out, process, device, report, copy_faceless, overwrite)
 
@@ -120,7 +119,9 @@ def recover(
     key_file: KeyFile = None,
     key_env: KeyEnv = None,
     passphrase_env: PassEnv = None,
-    refine_steps: RefineSteps = 0,
+    refine_steps: Annotated[
+        int | None, typer.Option(min=0, help="As for anonymize; by default as many as the picture's record says.")
+    ] = None,
     device: DeviceOption = Device.auto,
     report: Report = None,
     copy_faceless: CopyFaceless = False,
@@ -131,12 +132,13 @@ def recover(
         key = _key(key_file, key_env, passphrase_env)
 
     def process(pipeline: "Pipeline", picture: "Picture") -> tuple["Result", dict[str, Any] | None, str | None]:
-        from dbaf.images import record_nonce
+        from dbaf.images import record_nonce, record_refine_steps
 
         if picture.record is not None:
-            return pipeline.recover(picture.rgb, key, record_nonce(picture.record), refine_steps), None, None
+            steps = record_refine_steps(picture.record) if refine_steps is None else refine_steps
+            return pipeline.recover(picture.rgb, key, record_nonce(picture.record), steps), None, None
         message = "No DBAF record in the file: recovered as linked. If it was unlinked, its faces cannot come back."
-        return pipeline.recover(picture.rgb, key, None, refine_steps), None, message
+        return pipeline.recover(picture.rgb, key, None, refine_steps or 0), None, message
 
     _batch("recover", inputs, out, process, device, report, copy_faceless, overwrite)
 

@@ -31,6 +31,7 @@ MAX_PIXELS = 200_000_000
 # No format that starts other programs (EPS) or whose pixels are no photograph; formats this Pillow lacks are left out
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 RECORD = "dbaf"  # keyword of the PNG text chunk
+MOST_REFINE_STEPS = 500  # a record that names more is not followed: files come from anywhere
 
 
 @dataclass
@@ -47,18 +48,29 @@ class Picture:
     """What `write_png` stored with it, see `make_record`."""
 
 
-def make_record(nonce: bytes | None) -> dict[str, Any]:
+def make_record(nonce: bytes | None, refine_steps: int = 0) -> dict[str, Any]:
     """The record of a pseudonymised picture: what recovery needs besides the key. It holds no secret.
 
     Args:
         nonce: None = linked; else the 16 bytes of the unlinked picture.
+        refine_steps: with which it was encoded; recovery should take as many.
     """
     record: dict[str, Any] = {"version": 1, "linkage": "linked" if nonce is None else "unlinked"}
-    return record if nonce is None else record | {"nonce": base64.b64encode(nonce).decode()}
+    if nonce is not None:
+        record["nonce"] = base64.b64encode(nonce).decode()
+    if refine_steps:
+        record["refine_steps"] = refine_steps
+    return record
+
+
+def record_refine_steps(record: dict[str, Any]) -> int:
+    """The refinement steps that a record names; 0 if it names none, or no sensible number of them."""
+    steps = record.get("refine_steps", 0)
+    return steps if isinstance(steps, int) and 0 <= steps <= MOST_REFINE_STEPS else 0
 
 
 def record_nonce(record: dict[str, Any]) -> bytes | None:
-    """Inverse of `make_record`.
+    """The nonce that a record of `make_record` holds; None = linked.
 
     Raises:
         PictureError: the record is damaged or of a later version.

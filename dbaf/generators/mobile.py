@@ -38,6 +38,7 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         """x [B, C, h, w], kernel [C, 1, 3, 3] -> [B, C, h, w]."""
         ctx.save_for_backward(kernel)
+        ctx.dtype = x.dtype  # under autocast the result has another
         return F.conv2d(x, kernel, padding=1, groups=len(kernel))
 
     @staticmethod
@@ -45,7 +46,8 @@ class _Depthwise(torch.autograd.Function):
         """The same with the kernel turned around."""
         (kernel,) = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        return F.conv2d(gradient, kernel.flip(2, 3), padding=1, groups=len(kernel)), None
+        turned = kernel.flip(2, 3).to(gradient.dtype)
+        return F.conv2d(gradient, turned, padding=1, groups=len(kernel)).to(ctx.dtype), None
 
 
 def depthwise(x: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:

@@ -19,14 +19,13 @@ from dbaf.faces import FaceFinder
 from dbaf.generators import load_generator
 from dbaf.kria import KRIA, Reflection
 from dbaf.training.codes import EVERY, load_codes
-from dbaf.training.common import load_cid, load_encoder
+from dbaf.training.common import LICENCE, load_cid, load_encoder
 from dbaf.training.composites import pasted
 from dbaf.training.critics import LatentCritic, load_critic
 from dbaf.training.latent import GROUPS, random_keys
 from dbaf.training.photos import load_photos
 from dbaf.weights.bundle import bundle_folder, save_part
 
-LICENCE = "Apache-2.0; trained by this project"
 RANKS = (8, 16, 8)  # few: each is coded reliably, so the way back survives the picture
 COMPONENTS = 32  # principal components of a group among which the coordinates are chosen
 SAMPLES = 2000  # encoded photographs

@@ -18,6 +18,7 @@ from dbaf.images import to_pil
 from dbaf.kria import KRIA
 from dbaf.weights.bundle import load_part
 
+LICENCE = "Apache-2.0; trained by this project on generated faces and on photographs published for research, see NOTICE"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 Network = TypeVar("Network", bound=nn.Module)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -79,11 +80,18 @@ class Run:
             print(f"resumed at step {self.step}")
 
     def log(self, **losses: torch.Tensor | float) -> bool:
-        """Count a step; append its losses to the log every 20 steps. When a checkpoint is due, write it: True."""
+        """Count a step; append its losses to the log every 20 steps. When a checkpoint is due, write it: True.
+
+        Raises:
+            RuntimeError: a loss is not finite; nothing is written.
+        """
         self.step += 1
+        for name, value in losses.items():
+            if not bool(torch.as_tensor(value).isfinite()):
+                raise RuntimeError(f"{name} is {float(value)} at step {self.step}: the last checkpoint is kept.")
         if self.step % 20 == 0:
             row = {"step": self.step, "seconds": round(time.monotonic() - self.started, 1)}
-            row |= {name: round(float(torch.as_tensor(value).detach()), 4) for name, value in losses.items()}
+            row |= {name: float(f"{float(torch.as_tensor(value).detach()):.4g}") for name, value in losses.items()}
             print(row, flush=True)
             with (self.folder / "log.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")

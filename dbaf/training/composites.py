@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from dbaf.encoders.compact import SIZE
 from dbaf.faces import FaceFinder, paste
 from dbaf.faces.align import crop
+from dbaf.faces.mask import to_square
 from dbaf.generators import load_generator
 from dbaf.training.codes import EVERY, load_codes
 from dbaf.training.common import DEVICE, compiled, load_cid, load_kria
@@ -32,8 +33,8 @@ POINTS = torch.tensor([[98.0, 120], [158, 120], [128, 155], [104, 185], [152, 18
 def pasted(finder: FaceFinder, photo: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
     """A generated face [1, 3, 256, 256] pasted into an FFHQ crop [1, 3, 256, 256], cropped anew and rounded."""
     old = finder.retrace(photo, POINTS)
-    mesh = finder.retrace(face, POINTS).mesh
-    whole = paste(photo, crop(face, old.quad, SIZE), old, mesh)[0]
+    patch = crop(face, old.quad, SIZE)
+    whole = paste(photo, patch, old, finder.retrace(patch, to_square(old.points, old.quad) * SIZE).mesh)[0]
     new = finder.retrace(whole, old.points)
     return ((crop(whole, new.quad, SIZE).clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
 

@@ -16,13 +16,11 @@ import torch
 from dbaf.cid import CID
 from dbaf.generators import load_generator
 from dbaf.training.codes import load_codes
-from dbaf.training.common import DEVICE, Run, settings
+from dbaf.training.common import DEVICE, LICENCE, Run, settings
 from dbaf.training.critics import load_critic
 from dbaf.training.latent import GROUPS, contrastive, kept, off_manifold
 from dbaf.training.synthetic import sample_encoded, sample_wplus
 from dbaf.weights.bundle import bundle_folder, save_part
-
-LICENCE = "Apache-2.0; trained by this project on generated faces"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ regularisation) and kept where sampled codes lie. Settings: `config.toml`. Resum
 
     python -m dbaf.training.encoder --finish ...
 
-goes on from the bundle's encoder with a third of the batch from `dbaf.training.composites`. The backbone stays as it
+goes on from the bundle's encoder with half of the pairs from `dbaf.training.composites`. The backbone stays as it
 is, so that MAAR, which takes its maps, may be trained meanwhile.
 """
 
@@ -27,7 +27,7 @@ from dbaf.encoders.mobilenet import MobileNetV2
 from dbaf.encoders.refine import face_weights
 from dbaf.generators import load_generator
 from dbaf.training.augment import augment
-from dbaf.training.common import DEVICE, Run, compiled, settings
+from dbaf.training.common import DEVICE, LICENCE, Run, compiled, settings
 from dbaf.training.critics import LatentCritic, load_critic
 from dbaf.training.latent import off_manifold
 from dbaf.training.mobilefacenet import MobileFaceNet
@@ -35,7 +35,6 @@ from dbaf.training.photos import load_photos
 from dbaf.training.synthetic import load_pairs
 from dbaf.weights.bundle import bundle_folder, load_part, save_part
 
-LICENCE = "Apache-2.0; trained by this project, backbone from ImageNet MobileNetV2 (BSD-3-Clause)"
 HELD_OUT = 200
 IMAGENET_STD = (0.229, 0.224, 0.225)
 FROZEN = 4  # layers of the backbone
@@ -105,8 +104,8 @@ def main() -> None:
     else:
         start_from_imagenet(encoder.backbone, args.backbone)
         encoder.backbone.features[:FROZEN].requires_grad_(False)  # edges and textures; half the cost of a step
-    encoder.mean_w.copy_(generator.mean_w)
-    encoder.scale.copy_(critic.scale)
+        encoder.mean_w.copy_(generator.mean_w)
+        encoder.scale.copy_(critic.scale)
     encoder.to(DEVICE)
     average = AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     optimiser = torch.optim.AdamW(encoder.parameters(), setting.peak_rate, weight_decay=0.02)
@@ -148,7 +147,7 @@ def main() -> None:
 
     while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
-        rate = setting.peak_rate * min(1, (run.step + 1) / 100) * (1 - run.step / setting.steps)
+        rate = setting.peak_rate * min(1, (run.step + 1) / 100) * (1 - run.step / setting.decay)
         for group in optimiser.param_groups:
             group["lr"] = rate
         drawn = [pool_batch(pool, setting.batch // len(pools), rng) for pool in pools]
@@ -180,7 +179,7 @@ def main() -> None:
             f"{name} {float(loss):.4f}" for name, loss in paired(codes, wplus[:HELD_OUT].to(DEVICE)).items()
         )
         print(f"unseen pairs, n = {HELD_OUT}: {found}")
-    save_part(bundle, "encoder", best.cpu().state_dict(), config, LICENCE)
+    save_part(bundle, "encoder", best.cpu().state_dict(), config, f"{LICENCE}; backbone from MobileNetV2, BSD-3-Clause")
 
 
 if __name__ == "__main__":

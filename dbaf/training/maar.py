@@ -19,12 +19,11 @@ from dbaf.encoders.compact import FEATURE_CHANNELS
 from dbaf.generators import load_generator
 from dbaf.maar import MAAR
 from dbaf.training.augment import occlude
-from dbaf.training.common import DEVICE, Run, compiled, load_cid, load_encoder, load_kria, settings
+from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_cid, load_encoder, load_kria, settings
 from dbaf.training.latent import random_keys
 from dbaf.training.photos import load_photos
 from dbaf.weights.bundle import bundle_folder, save_part
 
-LICENCE = "Apache-2.0; trained by this project"
 SMALL = 128  # px of the rendered previews
 KEPT = 0.3  # share of the batches whose identity is not changed
 
@@ -54,8 +53,8 @@ def main() -> None:
     optimiser = torch.optim.Adam(maar.parameters(), setting.peak_rate)
     run = Run(args.run, {"maar": maar, "optimiser": optimiser})
     photos = load_photos(args.photos)["pictures"]
-    render = compiled(lambda code, maps: generator.preview(code, maar(maps), SMALL))
-    plain = compiled(lambda code: generator.preview(code, size=SMALL))
+    # MAAR itself is not compiled: in bfloat16 its maxima are computed twice, not quite alike, and their gradient is NaN
+    render = compiled(lambda code, noise=None: generator.preview(code, noise, SMALL))
     oval = face_oval(SMALL).to(DEVICE)
     while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
@@ -72,8 +71,8 @@ def main() -> None:
         small, front = F.interpolate(x, size=SMALL, mode="area"), F.interpolate(front, size=SMALL, mode="area")
         with torch.autocast(DEVICE.type, torch.bfloat16):
             with torch.no_grad():
-                alone = plain(wplus).float()
-            rendered = render(wplus, maps).float()
+                alone = render(wplus).float()
+            rendered = render(wplus, maar(maps)).float()
         face = oval * (1 - front)
         on_face = (face * (rendered - alone).abs()).mean()
         in_front = (front * (rendered - small).abs()).mean()

@@ -1,7 +1,7 @@
 """MobileFaceNet, the face recogniser behind the identity losses. Training only: its weights are not shipped.
 
 Chen et al., "MobileFaceNets", arXiv 1804.07573. Weights come from a TFLite file given by the user; reading it
-needs the package `tflite` (`pip install dbaf[train]`).
+needs the package `tflite` (`pip install tflite`).
 """
 
 from pathlib import Path

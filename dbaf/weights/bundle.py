@@ -81,8 +81,14 @@ def save_part(
         config: JSON-able arguments that rebuild it.
         licence: SPDX expression and origin, in one line.
         half: store floating-point tensors as fp16.
+
+    Raises:
+        WeightsError: a tensor holds NaN or infinity.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise WeightsError(f"{part}: {key} is not finite. Nothing was written to {folder}.")
     groups: list[dict[str, torch.Tensor]] = [{}]
     size = 0
     for key, tensor in tensors.items():

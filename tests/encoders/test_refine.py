@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from dbaf.encoders.refine import refine
+from dbaf.encoders.refine import face_weights, refine
 from dbaf.pipeline import Pipeline
 
 
@@ -30,3 +30,9 @@ def test_it_is_repeatable_and_off_by_default(pipeline: Pipeline, portrait: torch
     assert torch.equal(plain.latent, pipeline.encode(portrait, faces, refine_steps=0).latent)
     assert not torch.equal(plain.latent, refined.latent)
     assert torch.equal(refined.latent, pipeline.encode(portrait, faces, refine_steps=2).latent)
+
+
+def test_pixels_of_the_face_count_most() -> None:
+    weights = face_weights(64)
+    assert torch.isclose(weights.mean(), torch.tensor(1.0))
+    assert torch.isclose(weights[0, 0, 32, 32], 5 * weights[0, 0, 0, 0])

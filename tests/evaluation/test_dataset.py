@@ -30,7 +30,11 @@ def test_two_photos_a_person_and_the_same_everywhere(tmp_path: Path) -> None:
 def test_without_a_limit_all_are_taken(tmp_path: Path) -> None:
     photos = photos_in(make(tmp_path), tmp_path / "out")
     assert choose(photos, None) == photos
-    assert len(choose(photos, 99)) == 60  # 30 people have two photos
+
+
+def test_people_with_one_photo_fill_up(tmp_path: Path) -> None:
+    photos = photos_in(make(tmp_path), tmp_path / "out")  # 30 people have two photos or more, 10 have one
+    assert [len(choose(photos, count)) for count in (99, 64, 60, 4)] == [70, 64, 60, 4]
 
 
 def test_photos_in_the_folder_itself_are_people_of_their_own(tmp_path: Path) -> None:

@@ -3,19 +3,13 @@
 import torch
 
 from dbaf.training.critics import LatentCritic
-from dbaf.training.encoder import perceptual, spread, weighting
+from dbaf.training.encoder import perceptual, spread
 
 
 def test_perceptual_distance_ignores_strength_and_sees_direction() -> None:
     maps = {s: torch.randn(2, 8, 4, 4, generator=torch.Generator().manual_seed(s)) for s in (4, 8, 16)}
     assert perceptual(maps, {s: 3 * m for s, m in maps.items()}) < 1e-6
     assert torch.isclose(perceptual(maps, {s: -m for s, m in maps.items()}), torch.tensor(4.0))
-
-
-def test_pixels_of_the_face_count_most() -> None:
-    weights = weighting(64)
-    assert torch.isclose(weights.mean(), torch.tensor(1.0))
-    assert torch.isclose(weights[0, 0, 32, 32], 5 * weights[0, 0, 0, 0])
 
 
 def test_spread_is_zero_for_one_w_and_one_for_independent_styles() -> None:

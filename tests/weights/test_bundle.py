@@ -88,3 +88,10 @@ def test_the_judges_are_whole_and_small() -> None:
     for part in parts(folder):
         load_part(folder, part)
     assert max(path.stat().st_size for path in folder.glob("*.safetensors")) < 15_000_000
+
+
+def test_a_diverged_network_is_not_saved(folder: Path) -> None:
+    before = sorted((path.name, path.read_bytes()) for path in folder.iterdir())
+    with pytest.raises(WeightsError, match="b is not finite"):
+        save_part(folder, "net", {"a": torch.zeros(2), "b": torch.tensor([0.0, float("nan")])}, {}, "MIT")
+    assert sorted((path.name, path.read_bytes()) for path in folder.iterdir()) == before
