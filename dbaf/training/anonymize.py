@@ -1,14 +1,19 @@
-"""Stage 2: fit KRIA's identity coordinates on encoded pictures, and check it.
+"""Stage 2: fit KRIA's identity coordinates on encoded photographs, and check it.
 
     python -m dbaf.training.anonymize
 
-Each style group's identity codes are whitened along their principal components; among those, the directions that
-move the predicted recogniser embedding most become the coordinates that KRIA reflects. The codes are those of
-photographs, from `dbaf.training.codes`. Takes minutes. Prints what the latent critic makes of 60 of them that were
-left out: right key, wrong key, two keys, all through a pasted picture.
+Each style group's identity codes are whitened along their principal components. To see which of those survive a
+picture, they are drawn anew at random, rendered, pasted into the photograph and encoded again. The coordinates that
+KRIA reflects are the directions that move the predicted recogniser embedding most for what they move of the attributes
+and for the error with which they come back. (An error measured along few directions only would not do: every other
+direction then looks reliable, because the encoder reads it off the rest of the photograph.) The codes are those of
+`dbaf.training.codes`. Takes minutes. Prints what the latent critic makes of 60 photographs that were left out: right
+key, wrong key, two keys, all through a pasted picture.
 """
 
 import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,58 +31,110 @@ from dbaf.training.latent import GROUPS, random_keys
 from dbaf.training.photos import load_photos
 from dbaf.weights.bundle import bundle_folder, save_part
 
-RANKS = (8, 16, 8)  # few: each is coded reliably, so the way back survives the picture
-COMPONENTS = 32  # principal components of a group among which the coordinates are chosen
+RANKS = (16, 36, 8)  # the medium styles carry most of the identity
+COMPONENTS = 48  # principal components of a group among which the coordinates are chosen
 SAMPLES = 2000  # encoded photographs
-FLOOR = 3.0  # added to the effect on attributes, in units of its mean: lower keeps more and changes people less
-NOISE = 2.0  # weight of the error through a picture
-LOOPED = 100  # pictures sent there and back to measure it
-CHECKED = 60  # of them, kept for the check
+FLOOR = 1.0  # added to the effect on attributes, in units of its mean: lower keeps more and changes people less
+NOISE = 3.0  # weight of the error through a picture
+PROBED = 600  # pictures that measure it
+CHECKED = 60  # photographs kept for the check
+
+
+@dataclass
+class Components:
+    """Principal components of one group's identity codes [N, width]."""
+
+    centre: torch.Tensor  # [width]
+    deviation: torch.Tensor  # [COMPONENTS]
+    directions: torch.Tensor  # [width, COMPONENTS], orthonormal
+
+    @classmethod
+    def of(cls, codes: torch.Tensor) -> "Components":
+        """Fit."""
+        centre = codes.mean(0)
+        _, deviation, directions = torch.pca_lowrank(codes - centre, COMPONENTS, center=False, niter=6)
+        return cls(centre, deviation / len(codes) ** 0.5, directions)
+
+    def read(self, codes: torch.Tensor) -> torch.Tensor:
+        """codes [B, width] -> coordinates [B, COMPONENTS] of unit variance."""
+        return (codes - self.centre) @ (self.directions / self.deviation)
+
+    def write(self, change: torch.Tensor) -> torch.Tensor:
+        """Change of coordinates [B, COMPONENTS] -> change of codes [B, width]."""
+        return change @ (self.directions * self.deviation).T
+
+
+def grouped(codes: torch.Tensor) -> list[torch.Tensor]:
+    """[B, L, dim] -> for each group [B, l * dim]."""
+    return [part.flatten(1) for part in codes.split(list(GROUPS), 1)]
 
 
 def fit(
     reflection: Reflection,
-    codes: torch.Tensor,
+    components: Components,
     identity: torch.Tensor,
     attributes: torch.Tensor,
     errors: torch.Tensor,
     rng: torch.Generator,
 ) -> None:
-    """Choose the coordinates of one group: those that move identity most for what they move of the attributes and
-    for the error with which they come back from a picture.
+    """Choose the coordinates of one group.
 
     Args:
         reflection: is filled in.
-        codes: identity codes of the group [N, width].
+        components: of the group.
         identity: change of the predicted embedding by each code entry [192, width].
         attributes: change of the predicted attributes by each code entry [ATTRIBUTE_DIMS, width].
-        errors: errors of codes that went through a picture [M, width]; M may be 0.
+        errors: of coordinates that went through a picture [M, COMPONENTS].
         rng: draws the key's mixer.
     """
-    centre = codes.mean(0)
-    _, deviation, directions = torch.pca_lowrank(codes - centre, COMPONENTS, center=False, niter=4)
-    deviation = deviation / len(codes) ** 0.5  # [COMPONENTS]; directions [width, COMPONENTS]
-    coordinates = directions * deviation  # coordinates @ code of unit variance
-    wanted, unwanted = ((m @ coordinates).T @ (m @ coordinates) for m in (identity, attributes))
+    scaled = components.directions * components.deviation  # scaled @ coordinates of unit variance = code
+    wanted, unwanted = ((m @ scaled).T @ (m @ scaled) for m in (identity, attributes))
     unwanted = unwanted / unwanted.diagonal().mean() + FLOOR * torch.eye(COMPONENTS)
-    if len(errors):
-        seen = errors @ (directions / deviation)  # [M, COMPONENTS], 1 = as large as people differ
-        unwanted += NOISE * seen.T @ seen / len(seen)
+    unwanted = unwanted + NOISE * errors.T @ errors / len(errors)
     root = torch.linalg.inv(torch.linalg.cholesky(unwanted))  # root @ unwanted @ root.T = 1
     best = torch.linalg.eigh(root @ wanted @ root.T).eigenvectors[:, -reflection.rank :]  # generalised eigenvectors
     turn = torch.linalg.qr(root.T @ best).Q.T  # [rank, COMPONENTS], orthonormal in whitened coordinates
-    reflection.centre.copy_(centre)
-    reflection.whiten.copy_((directions / deviation) @ turn.T)
-    reflection.colour.copy_(turn @ (directions * deviation).T)
+    reflection.centre.copy_(components.centre)
+    reflection.whiten.copy_((components.directions / components.deviation) @ turn.T)
+    reflection.colour.copy_(turn @ scaled.T)
     reflection.mixer.copy_(torch.randn(reflection.mixer.shape, generator=rng))
 
 
-def effects(critic: LatentCritic, layer: torch.nn.Linear, styles: int) -> tuple[torch.Tensor, ...]:
+def effects(critic: LatentCritic, layer: torch.nn.Linear, styles: int) -> list[torch.Tensor]:
     """Derivative of a critic's layer by every entry of W+: a tensor [outputs, l * dim] a group."""
     weight = layer.weight.unflatten(1, (len(critic.active), -1)) / critic.scale  # [outputs, active, dim]
     whole = torch.zeros(len(weight), styles, weight.shape[-1])
     whole[:, critic.active] = weight
-    return tuple(part.flatten(1) for part in whole.split(list(GROUPS), 1))
+    return grouped(whole)
+
+
+def probe(
+    components: list[Components],
+    identity: torch.Tensor,
+    reread: Callable[[int, torch.Tensor], torch.Tensor],
+    rng: torch.Generator,
+) -> list[torch.Tensor]:
+    """Errors of randomly drawn coordinates after a picture, [PROBED, COMPONENTS] a group.
+
+    Args:
+        components: of each group.
+        identity: identity codes [N, L, dim].
+        reread: number of a photograph, new identity code [1, L, dim] -> the identity code seen in the picture.
+        rng: draws photographs and coordinates.
+    """
+    errors: list[list[torch.Tensor]] = [[] for _ in components]
+    for index in track(torch.randint(len(identity), (PROBED,), generator=rng).tolist(), "there and back"):
+        old = identity[index : index + 1]
+        written, changed = [], []
+        for part, group in zip(grouped(old), components, strict=True):
+            former = group.read(part)
+            # half the variance stays the person's, so that the new code is as likely as the old one
+            written.append((former + torch.randn(former.shape, generator=rng)) / 2**0.5)
+            changed.append(part + group.write(written[-1] - former))
+        new = torch.cat(changed, 1).view_as(old)
+        for place, part, group, wanted in zip(errors, grouped(reread(index, new)), components, written, strict=True):
+            place.append(group.read(part) - wanted)
+    return [torch.cat(rows) for rows in errors]
 
 
 @torch.no_grad()
@@ -95,43 +152,37 @@ def main() -> None:
     bank = load_codes(args.codes)
     chosen = torch.randperm(len(bank), generator=rng)[:SAMPLES]
     encoded, pictures = bank[chosen], load_photos(args.photos)["pictures"][::EVERY][chosen]
-    config: dict[str, Any] = {"groups": GROUPS, "ranks": RANKS, "dim": generator.dim}
-    kria = KRIA(**config)
-
     attributes = torch.cat([cid(part) for part in encoded.split(250)])
     identity = encoded - attributes
-    fitted, identity = identity[CHECKED:], identity[:CHECKED]
-    original, attributes = encoded[:CHECKED], attributes[:CHECKED]
 
     def seen_in_picture(index: int, code: torch.Tensor) -> torch.Tensor:
         """What the encoder reads from photo `index` after the face of a code [1, L, 512] was pasted into it."""
         photo = pictures[index : index + 1].float() / 127.5 - 1
         return encoder(pasted(finder, photo, generator.preview(code).clamp(-1, 1)))[0]
 
-    def fit_all(errors: torch.Tensor) -> None:
-        for part, error, identity_effect, attribute_effect, module in zip(
-            fitted.split(list(GROUPS), 1),
-            errors.split(list(GROUPS), 1),
-            effects(critic, critic.identity_map, generator.styles),
-            effects(critic, critic.attribute_map, generator.styles),
-            kria.reflections,
-            strict=True,
-        ):
-            assert isinstance(module, Reflection)
-            fit(module, part.flatten(1), identity_effect, attribute_effect, error.flatten(1), rng)
-            module.key_centre.copy_(generator.mean_w)
-            module.key_scale.copy_(critic.scale)
+    def reread(index: int, new: torch.Tensor) -> torch.Tensor:
+        seen = seen_in_picture(CHECKED + index, new + attributes[CHECKED + index])
+        return seen - cid(seen)
 
-    fit_all(torch.zeros(0, generator.styles, generator.dim))
-    errors = []
-    for index in track(range(CHECKED, CHECKED + LOOPED), "there and back"):
-        new = kria(
-            encoded[index : index + 1] - (kept := cid(encoded[index : index + 1])), random_keys(generator, 1, rng)
-        )
-        seen = seen_in_picture(index, new + kept)
-        errors.append(seen - cid(seen) - new)
-    fit_all(torch.cat(errors))
+    fitted = identity[CHECKED:]
+    components = [Components.of(part) for part in grouped(fitted)]
+    errors = probe(components, fitted, reread, rng)
+    config: dict[str, Any] = {"groups": GROUPS, "ranks": RANKS, "dim": generator.dim}
+    kria = KRIA(**config)
+    for module, group, identity_effect, attribute_effect, error in zip(
+        kria.reflections,
+        components,
+        effects(critic, critic.identity_map, generator.styles),
+        effects(critic, critic.attribute_map, generator.styles),
+        errors,
+        strict=True,
+    ):
+        assert isinstance(module, Reflection)
+        fit(module, group, identity_effect, attribute_effect, error, rng)
+        module.key_centre.copy_(generator.mean_w)
+        module.key_scale.copy_(critic.scale)
 
+    original, attributes, identity = encoded[:CHECKED], attributes[:CHECKED], identity[:CHECKED]
     right, other = (random_keys(generator, CHECKED, rng) for _ in range(2))
     anonymized = kria(identity, right) + attributes
     seen = torch.cat([seen_in_picture(index, code[None]) for index, code in enumerate(anonymized)])
