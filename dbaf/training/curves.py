@@ -1,6 +1,6 @@
 """Plot the losses that training runs have logged, one panel a loss.
 
-    python -m dbaf.training.curves --out docs/training.svg encoder finish disentangle maar
+    python -m dbaf.training.curves --out docs/training.png encoder finish disentangle maar
 
 Needs matplotlib, which the extra `train` brings.
 """
