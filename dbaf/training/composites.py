@@ -1,10 +1,11 @@
-"""What recovery gets to see: photographs with an anonymized face pasted in, and the code of that face.
+"""What recovery gets to see: photographs with another person's face pasted in, and the code of that face.
 
     python -m dbaf.training.composites --count 2000
 
-Encoded photographs through CID and KRIA under random keys, rendered, pasted with the library's own `paste`, 8 bits
-deep. The encoder learns on them to read an anonymized face in its old surroundings. Shards of 200 as `synthetic`.
-Photographs of real people: the folder never enters the repository.
+The whole identity code of one encoded photograph with the attribute code of another, rendered, pasted into the other
+with the library's own `paste`, 8 bits deep. The encoder learns on them to read a face and not its surroundings: had
+only some coordinates changed, as KRIA does it, the rest of the photograph would still give most of the code away.
+Shards of 200 as `synthetic`. Photographs of real people: the folder never enters the repository.
 """
 
 import argparse
@@ -20,8 +21,7 @@ from dbaf.faces.align import crop
 from dbaf.faces.mask import to_square
 from dbaf.generators import load_generator
 from dbaf.training.codes import EVERY, load_codes
-from dbaf.training.common import DEVICE, compiled, load_cid, load_kria
-from dbaf.training.latent import random_keys
+from dbaf.training.common import DEVICE, compiled, load_cid
 from dbaf.training.photos import load_photos
 from dbaf.training.synthetic import BATCH, SHARD
 from dbaf.weights.bundle import bundle_folder
@@ -51,7 +51,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     folder = bundle_folder("mobile")
     generator, finder = load_generator(folder).to(DEVICE), FaceFinder.from_bundle(folder)
-    cid, kria = load_cid(folder), load_kria(folder)
+    cid = load_cid(folder)
     photos, bank = load_photos(args.photos)["pictures"][::EVERY], load_codes(args.codes)
     preview = compiled(generator.preview)
     for index in track(range(args.count // SHARD), "shards"):
@@ -60,8 +60,9 @@ def main() -> None:
             continue
         rng = torch.Generator().manual_seed(1000 * args.seed + index)
         chosen = torch.randint(len(bank), (SHARD,), generator=rng)
-        attributes = cid(bank[chosen].to(DEVICE))
-        wplus = kria(bank[chosen].to(DEVICE) - attributes, random_keys(generator, SHARD, rng)) + attributes
+        others = torch.randint(len(bank), (SHARD,), generator=rng)
+        own, other = bank[chosen].to(DEVICE), bank[others].to(DEVICE)
+        wplus = other - cid(other) + cid(own)
         with torch.autocast(DEVICE.type, torch.bfloat16):
             faces = torch.cat([preview(part).float().cpu() for part in wplus.split(BATCH)]).clamp(-1, 1)
         pictures = [

@@ -10,8 +10,8 @@ regularisation) and kept where sampled codes lie. Settings: `config.toml`. Resum
 
     python -m dbaf.training.encoder --finish ...
 
-goes on from the bundle's encoder with half of the pairs from `dbaf.training.composites`. The backbone stays as it
-is, so that MAAR, which takes its maps, may be trained meanwhile.
+goes on from the bundle's encoder with half of the pairs from `dbaf.training.composites`. MAAR, which takes the
+backbone's maps, is to be trained after it.
 """
 
 import argparse
@@ -100,12 +100,12 @@ def main() -> None:
     encoder = CompactEncoder(**config)
     if args.finish:
         encoder.load_state_dict(load_part(bundle, "encoder")[0])
-        encoder.backbone.requires_grad_(False).eval()
+        encoder.backbone.eval()  # its normalisation has settled
     else:
         start_from_imagenet(encoder.backbone, args.backbone)
-        encoder.backbone.features[:FROZEN].requires_grad_(False)  # edges and textures; half the cost of a step
         encoder.mean_w.copy_(generator.mean_w)
         encoder.scale.copy_(critic.scale)
+    encoder.backbone.features[:FROZEN].requires_grad_(False)  # edges and textures; half the cost of a step
     encoder.to(DEVICE)
     average = AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     optimiser = torch.optim.AdamW(encoder.parameters(), setting.peak_rate, weight_decay=0.02)

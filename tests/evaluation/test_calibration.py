@@ -10,10 +10,10 @@ from dbaf.evaluation.recogniser import Dlib, load_recogniser
 
 
 def crowd(noise: float) -> tuple[torch.Tensor, list[str]]:
-    """Two photos each of 30 people."""
+    """Two photos each of 120 people: enough for a threshold of their own."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(30, 8, generator=generator).repeat_interleave(2, 0)
-    return centres + noise * torch.randn(60, 8, generator=generator), [str(n // 2) for n in range(60)]
+    centres = torch.randn(120, 8, generator=generator).repeat_interleave(2, 0)
+    return centres + noise * torch.randn(240, 8, generator=generator), [str(n // 2) for n in range(240)]
 
 
 def test_a_large_set_gives_its_own_threshold() -> None:
@@ -21,7 +21,7 @@ def test_a_large_set_gives_its_own_threshold() -> None:
     assert calibration.own
     assert calibration.tar.value == 1
     assert calibration.withheld is None
-    assert (calibration.photos, calibration.people) == (60, 30)
+    assert (calibration.photos, calibration.people) == (240, 120)
 
 
 def test_a_small_set_takes_the_stored_one(tmp_path: Path) -> None:
