@@ -28,7 +28,7 @@ from PIL import Image
 from dbaf.evaluation.cache import Cache, method_version
 from dbaf.evaluation.calibration import calibration_for
 from dbaf.evaluation.dataset import Photo, choose, photos_in
-from dbaf.evaluation.examine import Judges, look_at_original, main_face, thumbnail
+from dbaf.evaluation.examine import Judges, look_at_original, thumbnail
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.evaluation.report import heading, write_json
 from dbaf.evaluation.run import Setup
@@ -36,7 +36,7 @@ from dbaf.evaluation.summary import calibration_json
 from dbaf.evaluation.utility import landmark_error, rotation_error, squares
 from dbaf.evaluation.verification import mean, median, share
 from dbaf.faces.align import warp
-from dbaf.faces.face import Face
+from dbaf.faces.face import Face, main_face
 from dbaf.faces.mask import to_square
 from dbaf.keys import Key
 from dbaf.pipeline import Pipeline

@@ -45,6 +45,14 @@ class KRIA(nn.Module):
         ]
         return torch.cat(turned, 1)
 
+    def coordinates(self, identity: torch.Tensor) -> torch.Tensor:
+        """The whitened identity coordinates [B, sum of ranks] that a key turns, of identity codes [B, L, dim]."""
+        coordinates = []
+        for reflect, part in zip(self.reflections, identity.split(self.groups, 1), strict=True):
+            assert isinstance(reflect, Reflection)
+            coordinates.append(reflect.read(part.flatten(1)))
+        return torch.cat(coordinates, 1)
+
 
 class Reflection(nn.Module):
     """Reflects the whitened identity coordinates of one style group across a subspace.
@@ -70,9 +78,13 @@ class Reflection(nn.Module):
         self.register_buffer("key_scale", torch.ones(dim))
         self.register_buffer("mixer", torch.zeros(dim, rank * self.turned))  # key -> spanning vectors
 
+    def read(self, code: torch.Tensor) -> torch.Tensor:
+        """code [B, width] -> whitened coordinates [B, rank]."""
+        return (code - self.centre) @ self.whiten
+
     def forward(self, code: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         """code [B, width], key [B, dim] -> [B, width]."""
-        x = (code - self.centre) @ self.whiten  # [B, rank]
+        x = self.read(code)  # [B, rank]
         span = ((key - self.key_centre) / self.key_scale) @ self.mixer
         basis = torch.linalg.qr(span.view(len(key), self.rank, self.turned)).Q  # [B, rank, turned]
         inside = torch.einsum("brk,bsk,bs->br", basis, basis, x)  # projection of x, the same for any basis of the span

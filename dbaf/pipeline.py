@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -17,15 +16,14 @@ from dbaf.encoders.compact import SIZE, CompactEncoder
 from dbaf.encoders.refine import refine
 from dbaf.errors import NoFaceError
 from dbaf.faces import Face, FaceFinder, crop, paste
-from dbaf.faces.mask import to_square
+from dbaf.faces.mask import inner_mask, reach, to_square
 from dbaf.generators import load_generator
 from dbaf.images import from_pil, to_pil
 from dbaf.keys import Key
 from dbaf.kria import KRIA
 from dbaf.maar import MAAR
-from dbaf.weights.bundle import bundle_folder, load_part
+from dbaf.weights.bundle import bundle_folder, load_network
 
-Network = TypeVar("Network", bound=torch.nn.Module)
 Progress = Callable[[int, int], None]
 GREY = 2 / 255  # largest channel difference of a picture that counts as grey
 
@@ -75,11 +73,10 @@ class Pipeline:
         self.device = device
         self.finder = FaceFinder.from_bundle(folder).to(device)
         self.generator = load_generator(folder).to(device)
-        encoder, cid, kria, maar = (load_part(folder, part) for part in ("encoder", "cid", "kria", "maar"))
-        self.encoder = _ready(CompactEncoder(**encoder[1]), encoder[0], device)
-        self.cid = _ready(CID(**cid[1]), cid[0], device)
-        self.kria = _ready(KRIA(**kria[1]), kria[0], device)
-        self.maar = _ready(MAAR(**maar[1]), maar[0], device)
+        self.encoder = load_network(folder, "encoder", CompactEncoder, device)
+        self.cid = load_network(folder, "cid", CID, device)
+        self.kria = load_network(folder, "kria", KRIA, device)
+        self.maar = load_network(folder, "maar", MAAR, device)
 
     @classmethod
     def from_pretrained(cls, name: str = "mobile", device: str = "auto") -> "Pipeline":
@@ -122,7 +119,7 @@ class Pipeline:
 
         for face in faces:
             square = crop(picture, face.quad, SIZE).to(self.device)
-            code, features = self.encoder(square)
+            code, features = self.encoder(square * _covered(face).to(square))
             if refine_steps:
                 code = refine(self.generator, self.encoder, square, code, refine_steps, stepped)
             codes.append(code)
@@ -255,6 +252,9 @@ class Pipeline:
         return Result(picture, mask, faces, identity + attributes.code)
 
 
-def _ready(network: Network, tensors: dict[str, torch.Tensor], device: torch.device) -> Network:
-    network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False).to(device)
+def _covered(face: Face) -> torch.Tensor:
+    """[1, 1, SIZE, SIZE]: what the encoder gets to see of a face's square, the part that is replaced.
+
+    Hair, ears and clothes stay in an anonymized picture, and an encoder that saw them would read the old person there.
+    """
+    return inner_mask(reach(to_square(face.mesh[:, :2], face.quad))[None].float(), SIZE)

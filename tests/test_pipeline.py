@@ -84,6 +84,15 @@ def test_the_right_key_comes_closer_than_a_wrong_one(pipeline: Pipeline, group: 
     assert sum(right) < 0.97 * sum(wrong), (right, wrong)
 
 
+def test_codes_do_not_depend_on_what_surrounds_the_face(pipeline: Pipeline, portrait: torch.Tensor) -> None:
+    faces = pipeline.detect(portrait)
+    x0, y0, x1, y1 = (round(v) + d for v, d in zip(faces[0].box, (-4, -4, 4, 4), strict=True))
+    other = -portrait
+    other[:, :, y0:y1, x0:x1] = portrait[:, :, y0:y1, x0:x1]
+    one, two = (pipeline.encode(picture, faces) for picture in (portrait, other))
+    assert (one.latent - two.latent).abs().max() < 1e-3 * one.latent.abs().max()
+
+
 def test_grey_pictures_stay_grey(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
     grey = to_pil(portrait).convert("L").resize((320, 320))
     picture = pipeline.anonymize(grey, key).picture

@@ -19,7 +19,7 @@ from dbaf.evaluation.perceptual import SIZE, PerceptualNet
 from dbaf.evaluation.recogniser import JUDGES, Recogniser, embedding
 from dbaf.evaluation.utility import background_psnr, landmark_error, rotation_error, squares
 from dbaf.faces.align import crop
-from dbaf.faces.face import Face
+from dbaf.faces.face import Face, main_face
 from dbaf.images import read_picture, to_pil
 from dbaf.weights.bundle import bundle_folder, load_part
 
@@ -155,13 +155,6 @@ def examine(original: Original, method: Method, judges: Judges, group: int) -> d
     # the process is shared: of a peer it would say nothing
     record["peak_bytes"] = peak_bytes() if isinstance(method, Dbaf) else None
     return record
-
-
-def main_face(faces: list[Face], picture: torch.Tensor) -> Face:
-    """The face nearest to the centre of the picture [1, 3, H, W]: the one that a portrait data set names."""
-    height, width = picture.shape[2:]
-    middle = torch.tensor([width / 2, height / 2])
-    return min(faces, key=lambda face: float((face.points.mean(0) - middle).norm()))
 
 
 def face_at(faces: list[Face], place: Face) -> Face | None:

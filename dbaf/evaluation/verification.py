@@ -57,7 +57,7 @@ class Pairs:
 
 
 def person_numbers(people: Sequence[str]) -> torch.Tensor:
-    """[N] int64 numbers 0..K-1 of N names, in sorted order of the names."""
+    """[N] int64 numbers 0..K-1 of N names of people (or of anything), in sorted order of the names."""
     order = {name: number for number, name in enumerate(sorted(set(people)))}
     return torch.tensor([order[name] for name in people], dtype=torch.int64)
 
@@ -204,7 +204,8 @@ def reidentified(
         [N] bool. Probes whose person has no other photo in the gallery are always False: leave them out before.
     """
     distance = torch.cdist(probes, gallery)
-    own = torch.tensor([[p == g for g in gallery_photos] for p in probe_photos], dtype=torch.bool)
+    numbers = person_numbers([*probe_photos, *gallery_photos])
+    own = numbers[: len(probe_photos), None] == numbers[None, len(probe_photos) :]
     nearest = distance.masked_fill(own, float("inf")).argmin(1)
     return torch.tensor([gallery_people[int(n)] == person for n, person in zip(nearest, probe_people, strict=True)])
 

@@ -2,7 +2,7 @@
 
 from dbaf.faces.align import crop, ffhq_quad, warp
 from dbaf.faces.detect import FaceFinder
-from dbaf.faces.face import Face
+from dbaf.faces.face import Face, main_face
 from dbaf.faces.paste import paste
 
-__all__ = ["Face", "FaceFinder", "crop", "ffhq_quad", "paste", "warp"]
+__all__ = ["Face", "FaceFinder", "crop", "ffhq_quad", "main_face", "paste", "warp"]

@@ -59,3 +59,10 @@ def five_points(mesh: torch.Tensor) -> torch.Tensor:
     flat = mesh[:, :2]
     eyes = [flat[list(LEFT_EYE)].mean(dim=0), flat[list(RIGHT_EYE)].mean(dim=0)]
     return torch.stack([*eyes, flat[NOSE_TIP], flat[LEFT_MOUTH], flat[RIGHT_MOUTH]])
+
+
+def main_face(faces: list[Face], picture: torch.Tensor) -> Face:
+    """The face nearest the middle of a picture [1, 3, H, W]: whom a portrait is of."""
+    height, width = picture.shape[-2:]
+    middle = torch.tensor([width / 2, height / 2])
+    return min(faces, key=lambda face: float((face.points.mean(0) - middle).norm()))

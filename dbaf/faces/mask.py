@@ -6,6 +6,7 @@ Everything here is in *square* coordinates: 0 to 1 across the FFHQ square of the
 import math
 
 import torch
+import torch.nn.functional as F
 
 MARGIN = 0.5  # the mask is drawn over -0.5 to 1.5, so that it may be turned without leaving its canvas
 CANVAS = 512  # px
@@ -14,6 +15,7 @@ FOREHEAD = 1.06  # the mesh ends a little below most hairlines; measured from th
 JAW = 1.02  # ... and the contour of the jaw itself must be covered; measured from the eyes
 CHEEKS = 1.01  # measured from the middle of the face
 DIRECTIONS = 96
+COARSE = 64  # px, on which `inner_mask` is drawn
 
 
 def to_square(points: torch.Tensor, quad: torch.Tensor) -> torch.Tensor:
@@ -31,13 +33,9 @@ def outline_distance(mesh: torch.Tensor) -> torch.Tensor:
     Args:
         mesh: [468, 2] in square coordinates.
     """
-    points = _widened(mesh)
-    angles = torch.arange(DIRECTIONS, dtype=torch.float64) * (2 * math.pi / DIRECTIONS)
-    normals = torch.stack([angles.cos(), angles.sin()])  # [2, DIRECTIONS]
-    reach = (points @ normals).amax(dim=0)  # support function of the hull
     steps = _steps()
     distance = torch.full((CANVAS, CANVAS), -math.inf, dtype=torch.float64)
-    for (x, y), far in zip(normals.T.tolist(), reach.tolist(), strict=True):
+    for (x, y), far in zip(_normals().T.tolist(), reach(_widened(mesh)).tolist(), strict=True):
         distance = torch.maximum(distance, steps[None, :] * x + steps[:, None] * y - far)
     return distance
 
@@ -59,9 +57,38 @@ def soft_mask(distance: torch.Tensor, agreement: torch.Tensor) -> torch.Tensor:
     return (ramp * ramp * (3 - 2 * ramp)).to(agreement)[None, None]
 
 
+def reach(mesh: torch.Tensor) -> torch.Tensor:
+    """How far the hull of face meshes [..., 468, 2] reaches in DIRECTIONS directions: [..., DIRECTIONS]."""
+    return (mesh @ _normals().to(mesh)).amax(dim=-2)
+
+
+def inner_mask(reached: torch.Tensor, size: int) -> torch.Tensor:
+    """The part of a square that a new face covers whole: inside the hull of the old mesh, with a soft edge.
+
+    Args:
+        reached: [B, DIRECTIONS] from `reach`, of meshes in square coordinates.
+        size: px.
+
+    Returns:
+        [B, 1, size, size] in [0, 1], 0 wherever pixels of the surroundings may show.
+    """
+    steps = (torch.arange(COARSE) + 0.5).to(reached) / COARSE
+    distance = reached.new_full((len(reached), COARSE, COARSE), -math.inf)
+    for (x, y), far in zip(_normals().T.tolist(), reached.T, strict=True):
+        distance = torch.maximum(distance, steps[None, None, :] * x + steps[None, :, None] * y - far[:, None, None])
+    distance = F.interpolate(distance[:, None], size=size, mode="bilinear", align_corners=False)  # [B, 1, size, size]
+    return (-distance / NARROW).clamp(0, 1)
+
+
 def seam_band(distance: torch.Tensor) -> torch.Tensor:
     """Weight [1, 1, CANVAS, CANVAS] float32 of the places whose colours are compared: just inside the outline."""
     return (1 - (distance / WIDE / 1.6 + 0.5).square()).clamp(min=0).float()[None, None]
+
+
+def _normals() -> torch.Tensor:
+    """Unit vectors [2, DIRECTIONS]: the support function of a hull is taken along them."""
+    angles = torch.arange(DIRECTIONS, dtype=torch.float64) * (2 * math.pi / DIRECTIONS)
+    return torch.stack([angles.cos(), angles.sin()])
 
 
 def _steps() -> torch.Tensor:

@@ -20,15 +20,17 @@ from typing import Any
 import torch
 from rich.progress import track
 
+from dbaf.encoders.compact import SIZE
 from dbaf.faces import FaceFinder
+from dbaf.faces.mask import inner_mask
 from dbaf.generators import load_generator
 from dbaf.kria import KRIA, Reflection
-from dbaf.training.codes import EVERY, load_codes
+from dbaf.training.codes import load_coded
 from dbaf.training.common import LICENCE, load_cid, load_encoder
 from dbaf.training.composites import pasted
 from dbaf.training.critics import LatentCritic, load_critic
 from dbaf.training.latent import GROUPS, random_keys
-from dbaf.training.photos import load_photos
+from dbaf.training.photos import scaled
 from dbaf.weights.bundle import bundle_folder, save_part
 
 RANKS = (16, 36, 8)  # the medium styles carry most of the identity
@@ -149,16 +151,16 @@ def main() -> None:
     bundle = bundle_folder("mobile")
     generator, critic, finder = load_generator(bundle), load_critic(args.critic), FaceFinder.from_bundle(bundle)
     encoder, cid = load_encoder(bundle).cpu(), load_cid(bundle).cpu()
-    bank = load_codes(args.codes)
+    photos, bank = load_coded(args.photos, args.codes)
     chosen = torch.randperm(len(bank), generator=rng)[:SAMPLES]
-    encoded, pictures = bank[chosen], load_photos(args.photos)["pictures"][::EVERY][chosen]
+    encoded, pictures = bank[chosen], photos[chosen]
     attributes = torch.cat([cid(part) for part in encoded.split(250)])
     identity = encoded - attributes
 
     def seen_in_picture(index: int, code: torch.Tensor) -> torch.Tensor:
         """What the encoder reads from photo `index` after the face of a code [1, L, 512] was pasted into it."""
-        photo = pictures[index : index + 1].float() / 127.5 - 1
-        return encoder(pasted(finder, photo, generator.preview(code).clamp(-1, 1)))[0]
+        picture, reached = pasted(finder, scaled(pictures[index : index + 1]), generator.preview(code).clamp(-1, 1))
+        return encoder(picture * inner_mask(reached, SIZE))[0]
 
     def reread(index: int, new: torch.Tensor) -> torch.Tensor:
         seen = seen_in_picture(CHECKED + index, new + attributes[CHECKED + index])

@@ -4,8 +4,17 @@ import torch
 import torch.nn.functional as F
 
 
-def augment(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Make generated faces [B, 3, 256, 256] look more like photographs; the code they stand for stays the same."""
+def augment(x: torch.Tensor, mask: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Make generated faces look more like photographs; the code they stand for stays the same.
+
+    Args:
+        x: [B, 3, 256, 256] in [-1, 1].
+        mask: [B, 1, 256, 256], what the encoder may see of them.
+        rng: draws everything.
+
+    Returns:
+        [B, 3, 256, 256], masked.
+    """
     batch = len(x)
 
     def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
@@ -16,7 +25,8 @@ def augment(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     zoom = torch.empty(batch).uniform_(0.96, 1.04, generator=rng)
     rows = [torch.stack([zoom, -turn, shift[:, 0]], 1), torch.stack([turn, zoom, shift[:, 1]], 1)]
     grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
-    x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+    x = F.grid_sample(torch.cat([x, mask], 1), grid, padding_mode="reflection", align_corners=False)
+    x, mask = x[:, :3], x[:, 3:]
     if torch.rand(1, generator=rng) < 0.5:  # the softness of small photographs
         size = int(torch.randint(72, 200, (1,), generator=rng))
         x = F.interpolate(F.interpolate(x, size=size, mode="bilinear", antialias=True), size=256, mode="bilinear")
@@ -26,7 +36,7 @@ def augment(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         x = x.clone()
         x[:, :, top : top + height, left : left + width] = uniform(-1, 1, 3)
     x = x * uniform(0.85, 1.15, 1) + uniform(-0.12, 0.12, 1) + uniform(-0.04, 0.04, 3)
-    return (x + 0.03 * torch.randn(x.shape, generator=rng)).clamp(-1, 1)
+    return mask * (x + 0.03 * torch.randn(x.shape, generator=rng)).clamp(-1, 1)
 
 
 def occlude(

@@ -12,8 +12,11 @@ import torch
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 
+from dbaf.encoders.compact import SIZE
+from dbaf.errors import DbafError
+from dbaf.faces.mask import inner_mask
 from dbaf.training.common import DEVICE, compiled, load_encoder
-from dbaf.training.photos import load_photos
+from dbaf.training.photos import load_photos, scaled
 from dbaf.weights.bundle import bundle_folder
 
 EVERY = 2  # photographs: every second one is plenty
@@ -24,6 +27,18 @@ def load_codes(path: Path) -> torch.Tensor:
     return load_file(path)["wplus"].float()
 
 
+def load_coded(photos: Path, codes: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Photographs [N, 3, 256, 256] uint8 and their codes [N, L, 512].
+
+    Raises:
+        DbafError: the codes are those of another number of photographs.
+    """
+    pictures, bank = load_photos(photos)["pictures"][::EVERY], load_codes(codes)
+    if len(pictures) != len(bank):
+        raise DbafError(f"{codes} holds {len(bank)} codes for {len(pictures)} photographs. Run dbaf.training.codes.")
+    return pictures, bank
+
+
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -31,12 +46,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/codes.safetensors"))
     args = parser.parse_args()
     encode = compiled(load_encoder(bundle_folder("mobile")))
-    pictures = load_photos(args.photos)["pictures"][::EVERY]
-    with torch.autocast(DEVICE.type, torch.bfloat16):
-        wplus = torch.cat(
-            [encode(x.to(DEVICE).float() / 127.5 - 1)[0].float().cpu() for x in track(pictures.split(16), "encoding")]
-        )
-    save_file({"wplus": wplus.half()}, args.out)
+    photos = load_photos(args.photos)
+    wplus = []
+    for index in track(torch.arange(0, len(photos["pictures"]), EVERY).split(16), "encoding"):
+        x = scaled(photos["pictures"][index]) * inner_mask(photos["reach"][index], SIZE)
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            wplus.append(encode(x.to(DEVICE))[0].float().cpu())
+    save_file({"wplus": torch.cat(wplus).half()}, args.out)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ from torch import nn
 
 from dbaf.cid import CID
 from dbaf.encoders.compact import CompactEncoder
+from dbaf.errors import DbafError
 from dbaf.images import to_pil
 from dbaf.kria import KRIA
-from dbaf.weights.bundle import load_part
+from dbaf.weights.bundle import load_network
 
 LICENCE = "Apache-2.0; trained by this project on generated faces and on photographs published for research, see NOTICE"
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-Network = TypeVar("Network", bound=nn.Module)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -37,24 +37,17 @@ def compiled(function: Function) -> Function:
 
 def load_encoder(folder: Path) -> CompactEncoder:
     """The encoder of a bundle, frozen, for inference."""
-    return _load(folder, "encoder", CompactEncoder)
+    return load_network(folder, "encoder", CompactEncoder, DEVICE)
 
 
 def load_cid(folder: Path) -> CID:
     """The CID of a bundle, frozen, for inference."""
-    return _load(folder, "cid", CID)
+    return load_network(folder, "cid", CID, DEVICE)
 
 
 def load_kria(folder: Path) -> KRIA:
     """The KRIA of a bundle, frozen, for inference."""
-    return _load(folder, "kria", KRIA)
-
-
-def _load(folder: Path, part: str, kind: Callable[..., Network]) -> Network:
-    tensors, config = load_part(folder, part)
-    network = kind(**config)
-    network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False).to(DEVICE)
+    return load_network(folder, "kria", KRIA, DEVICE)
 
 
 class Run:
@@ -63,10 +56,16 @@ class Run:
     Args:
         folder: made if missing; an earlier run in it is continued.
         parts: trained modules and optimisers by name.
+        steps: how many there will be.
         every: seconds between checkpoints.
+
+    Raises:
+        DbafError: the earlier run is finished: its result must not replace what was trained since.
     """
 
-    def __init__(self, folder: Path, parts: dict[str, nn.Module | torch.optim.Optimizer], every: float = 120) -> None:
+    def __init__(
+        self, folder: Path, parts: dict[str, nn.Module | torch.optim.Optimizer], steps: int, every: float = 120
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.parts, self.every = folder, parts, every
         self.step = 0
@@ -75,6 +74,8 @@ class Run:
         if path.exists():
             state = torch.load(path, weights_only=True, map_location=DEVICE)
             self.step = state.pop("step")
+            if self.step >= steps:
+                raise DbafError(f"The run in {folder} is finished, at step {self.step}. Move it away to train anew.")
             for name, part in parts.items():
                 part.load_state_dict(state[name])
             print(f"resumed at step {self.step}")

@@ -2,10 +2,10 @@
 
     python -m dbaf.training.composites --count 2000
 
-The whole identity code of one encoded photograph with the attribute code of another, rendered, pasted into the other
-with the library's own `paste`, 8 bits deep. The encoder learns on them to read a face and not its surroundings: had
-only some coordinates changed, as KRIA does it, the rest of the photograph would still give most of the code away.
-Shards of 200 as `synthetic`. Photographs of real people: the folder never enters the repository.
+Every other shard of 200: an encoded photograph through KRIA under random keys, as it will be. The others: the whole
+identity code of another photograph, so that nothing about the first gives it away. Rendered, pasted with the library's
+own `paste`, 8 bits deep. The encoder learns on them to read the codes of anonymized faces. Photographs of real people:
+the folder never enters the repository.
 """
 
 import argparse
@@ -18,11 +18,12 @@ from safetensors.torch import save_file
 from dbaf.encoders.compact import SIZE
 from dbaf.faces import FaceFinder, paste
 from dbaf.faces.align import crop
-from dbaf.faces.mask import to_square
+from dbaf.faces.mask import reach, to_square
 from dbaf.generators import load_generator
-from dbaf.training.codes import EVERY, load_codes
-from dbaf.training.common import DEVICE, compiled, load_cid
-from dbaf.training.photos import load_photos
+from dbaf.training.codes import load_coded
+from dbaf.training.common import DEVICE, compiled, load_cid, load_kria
+from dbaf.training.latent import random_keys
+from dbaf.training.photos import scaled
 from dbaf.training.synthetic import BATCH, SHARD
 from dbaf.weights.bundle import bundle_folder
 
@@ -30,13 +31,18 @@ from dbaf.weights.bundle import bundle_folder
 POINTS = torch.tensor([[98.0, 120], [158, 120], [128, 155], [104, 185], [152, 185]])
 
 
-def pasted(finder: FaceFinder, photo: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
-    """A generated face [1, 3, 256, 256] pasted into an FFHQ crop [1, 3, 256, 256], cropped anew and rounded."""
+def pasted(finder: FaceFinder, photo: torch.Tensor, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A generated face [1, 3, 256, 256] pasted into an FFHQ crop [1, 3, 256, 256], cropped anew and rounded.
+
+    Returns:
+        The picture [1, 3, 256, 256] and the reach [1, DIRECTIONS] of its face, for `inner_mask`.
+    """
     old = finder.retrace(photo, POINTS)
     patch = crop(face, old.quad, SIZE)
     whole = paste(photo, patch, old, finder.retrace(patch, to_square(old.points, old.quad) * SIZE).mesh)[0]
     new = finder.retrace(whole, old.points)
-    return ((crop(whole, new.quad, SIZE).clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+    picture = ((crop(whole, new.quad, SIZE).clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+    return picture, reach(to_square(new.mesh[:, :2], new.quad))[None].float()
 
 
 @torch.no_grad()
@@ -51,8 +57,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     folder = bundle_folder("mobile")
     generator, finder = load_generator(folder).to(DEVICE), FaceFinder.from_bundle(folder)
-    cid = load_cid(folder)
-    photos, bank = load_photos(args.photos)["pictures"][::EVERY], load_codes(args.codes)
+    cid, kria = load_cid(folder), load_kria(folder)
+    photos, bank = load_coded(args.photos, args.codes)
     preview = compiled(generator.preview)
     for index in track(range(args.count // SHARD), "shards"):
         path = args.out / f"{args.seed:03d}-{index:04d}.safetensors"
@@ -62,11 +68,13 @@ def main() -> None:
         chosen = torch.randint(len(bank), (SHARD,), generator=rng)
         others = torch.randint(len(bank), (SHARD,), generator=rng)
         own, other = bank[chosen].to(DEVICE), bank[others].to(DEVICE)
-        wplus = other - cid(other) + cid(own)
+        attributes = cid(own)
+        keyed = kria(own - attributes, random_keys(generator, SHARD, rng))
+        wplus = (keyed if index % 2 else other - cid(other)) + attributes
         with torch.autocast(DEVICE.type, torch.bfloat16):
             faces = torch.cat([preview(part).float().cpu() for part in wplus.split(BATCH)]).clamp(-1, 1)
         pictures = [
-            pasted(finder, photo[None].float() / 127.5 - 1, face[None])
+            pasted(finder, scaled(photo[None]), face[None])[0]
             for photo, face in zip(photos[chosen], faces, strict=True)
         ]
         whole = ((torch.cat(pictures) + 1) * 127.5).round().byte()

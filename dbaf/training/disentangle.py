@@ -39,7 +39,7 @@ def main() -> None:
     cid.scale.copy_(critic.scale)
     cid.to(DEVICE)
     optimiser = torch.optim.AdamW(cid.parameters(), setting.peak_rate, weight_decay=0.01)
-    run = Run(args.run, {"cid": cid, "optimiser": optimiser})
+    run = Run(args.run, {"cid": cid, "optimiser": optimiser}, setting.steps)
     bank = load_codes(args.codes)
 
     def draw(rng: torch.Generator) -> torch.Tensor:

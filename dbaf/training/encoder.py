@@ -5,16 +5,18 @@
 Generated pairs: regression of W+ in units of the deviation of w, under augmentation towards photographs.
 Photographs have no code; there the latent critics compare what the code stands for with what the photo shows, and from
 `pictures_from` on a 128 px preview of some codes is compared with the photo itself: recogniser, MobileNetV2 features,
-pixels. As in e4e (Tov et al., arXiv 2102.02766), codes are pulled together over the styles (its delta
+face mesh, pixels. As in e4e (Tov et al., arXiv 2102.02766), codes are pulled together over the styles (its delta
 regularisation) and kept where sampled codes lie. Settings: `config.toml`. Resumes from its last checkpoint.
 
     python -m dbaf.training.encoder --finish ...
 
-goes on from the bundle's encoder with half of the pairs from `dbaf.training.composites`. MAAR, which takes the
-backbone's maps, is to be trained after it.
+goes on from the bundle's encoder with half of the pairs from `dbaf.training.composites`, and with a loss on the
+identity coordinates of the bundle's KRIA, on which recovery depends. KRIA is then to be fitted anew, and MAAR, which
+takes the backbone's maps, to be trained.
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,19 @@ import torch
 import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dbaf.encoders.compact import CompactEncoder
+from dbaf.encoders.compact import SIZE, CompactEncoder
 from dbaf.encoders.mobilenet import MobileNetV2
-from dbaf.encoders.refine import face_weights
+from dbaf.faces import FaceFinder
+from dbaf.faces.mask import inner_mask
+from dbaf.faces.mesh import INPUT
 from dbaf.generators import load_generator
 from dbaf.training.augment import augment
-from dbaf.training.common import DEVICE, LICENCE, Run, compiled, settings
+from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_cid, load_kria, settings
 from dbaf.training.critics import LatentCritic, load_critic
 from dbaf.training.latent import off_manifold
 from dbaf.training.mobilefacenet import MobileFaceNet
-from dbaf.training.photos import load_photos
+from dbaf.training.observe import mesh_view, reaches
+from dbaf.training.photos import load_photos, scaled
 from dbaf.training.synthetic import load_pairs
 from dbaf.weights.bundle import bundle_folder, load_part, save_part
 
@@ -39,6 +44,7 @@ HELD_OUT = 200
 IMAGENET_STD = (0.229, 0.224, 0.225)
 FROZEN = 4  # layers of the backbone
 SMALL = 128  # px of the previews
+EYES = 0.26  # distance of the eyes in sides of the mesh's view
 
 
 def start_from_imagenet(backbone: MobileNetV2, path: Path) -> None:
@@ -64,12 +70,22 @@ def spread(critic: LatentCritic, wplus: torch.Tensor) -> torch.Tensor:
     return (styles - styles.mean(1, keepdim=True)).square().mean()
 
 
-def pool_batch(
-    pool: tuple[torch.Tensor, torch.Tensor], count: int, rng: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Augmented pictures [count, 3, 256, 256] and codes [count, L, 512] of a pool, without its held-out part."""
-    index = HELD_OUT + torch.randint(len(pool[1]) - HELD_OUT, (count,), generator=rng)
-    return augment(pool[0][index].float() / 127.5 - 1, rng), pool[1][index]
+class Pool:
+    """Pictures with known codes, as `load_pairs` gives them; the first HELD_OUT are never drawn."""
+
+    def __init__(self, folder: Path, finder: FaceFinder) -> None:
+        self.pictures, self.wplus = load_pairs(folder)  # [N, 3, 256, 256] uint8, [N, L, 512]
+        self.reach = reaches(self.pictures, finder)
+
+    def draw(self, count: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augmented pictures [count, 3, 256, 256] and codes [count, L, 512]."""
+        index = HELD_OUT + torch.randint(len(self.wplus) - HELD_OUT, (count,), generator=rng)
+        return augment(scaled(self.pictures[index]), inner_mask(self.reach[index], SIZE), rng), self.wplus[index]
+
+    def held_out(self) -> Iterator[torch.Tensor]:
+        """Batches [B, 3, 256, 256] of the pictures that are never drawn, in order."""
+        for pictures, reach in zip(self.pictures[:HELD_OUT].split(20), self.reach[:HELD_OUT].split(20), strict=True):
+            yield scaled(pictures) * inner_mask(reach, SIZE)
 
 
 def main() -> None:
@@ -91,16 +107,19 @@ def main() -> None:
     judge = MobileNetV2().eval().requires_grad_(False)
     start_from_imagenet(judge, args.backbone)
     judge.to(DEVICE)
-    pools = [load_pairs(folder) for folder in ([args.pairs, args.composites] if args.finish else [args.pairs])]
+    finder = FaceFinder.from_bundle(bundle).to(DEVICE)
+    pools = [Pool(folder, finder) for folder in ([args.pairs, args.composites] if args.finish else [args.pairs])]
     photos = load_photos(args.photos)
     shown = critic.project(photos["attributes"].to(DEVICE)).clamp(-4, 4)
     embeddings = photos["embeddings"].to(DEVICE)
+    meshes = photos["meshes"].to(DEVICE)
 
     config: dict[str, Any] = {"styles": generator.styles, "active": generator.active, "dim": generator.dim}
     encoder = CompactEncoder(**config)
     if args.finish:
         encoder.load_state_dict(load_part(bundle, "encoder")[0])
         encoder.backbone.eval()  # its normalisation has settled
+        cid, kria = load_cid(bundle), load_kria(bundle)
     else:
         start_from_imagenet(encoder.backbone, args.backbone)
         encoder.mean_w.copy_(generator.mean_w)
@@ -109,16 +128,22 @@ def main() -> None:
     encoder.to(DEVICE)
     average = AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
     optimiser = torch.optim.AdamW(encoder.parameters(), setting.peak_rate, weight_decay=0.02)
-    run = Run(Path("runs") / stage, {"encoder": encoder, "average": average, "optimiser": optimiser})
+    run = Run(Path("runs") / stage, {"encoder": encoder, "average": average, "optimiser": optimiser}, setting.steps)
     preview = compiled(lambda code: generator.preview(code, size=SMALL))
     embed, look, encode = compiled(recogniser.embed_ffhq), compiled(judge), compiled(encoder)
-    weights = face_weights(SMALL).to(DEVICE)
+    trace = compiled(finder.landmarks)
+
+    def coordinates(codes: torch.Tensor) -> torch.Tensor:
+        return kria.coordinates(codes - cid(codes))
 
     def paired(codes: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {
+        losses = {
             "regression": F.smooth_l1_loss(critic.features(codes), critic.features(target)),
             "known": 1 - F.cosine_similarity(critic.identity(codes), critic.identity(target)).mean(),
         }
+        if args.finish:
+            losses["coordinates"] = F.smooth_l1_loss(coordinates(codes), coordinates(target))
+        return losses
 
     def photographed(codes: torch.Tensor, index: torch.Tensor) -> dict[str, torch.Tensor]:
         return {
@@ -128,19 +153,29 @@ def main() -> None:
             "delta": spread(critic, codes),
         }
 
-    def rendered(codes: torch.Tensor, photo: torch.Tensor, embedding: torch.Tensor) -> dict[str, torch.Tensor]:
-        picture = preview(codes).float()
-        photo = F.interpolate(photo, size=SMALL, mode="area")
+    def rendered(codes: torch.Tensor, index: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the codes of some photographs look like, beside the photographs, on the part that the encoder saw."""
+        picture, mask = preview(codes).float(), inner_mask(photos["reach"][index], SMALL).to(DEVICE)
+        photo = mask * F.interpolate(scaled(photos["pictures"][index]).to(DEVICE), size=SMALL, mode="area")
+        with torch.autocast(DEVICE.type, enabled=False):  # bfloat16 would round to a pixel
+            large = F.interpolate(picture, size=SIZE, mode="bilinear")
+            points = trace(mesh_view(large))[0][..., :2] / INPUT
         return {
-            "likeness": 1 - (embed(picture) * embedding).sum(1).mean(),
-            "perceptual": perceptual(look(picture), look(photo)),
-            "pixel": (weights * (picture - photo).abs()).mean(),
+            "likeness": 1 - (embed(picture) * embeddings[index]).sum(1).mean(),
+            "perceptual": perceptual(look(mask * picture), look(photo)) / mask.mean(),  # grey is like grey
+            "landmarks": (points - meshes[index]).abs().mean() / EYES,
+            "pixel": (mask * picture - photo).abs().sum() / (3 * mask.sum()),
         }
+
+    def seen(index: torch.Tensor) -> torch.Tensor:
+        """Photographs [B, 3, 256, 256] as the encoder sees them."""
+        return scaled(photos["pictures"][index]) * inner_mask(photos["reach"][index], SIZE)
 
     @torch.no_grad()
     def draw_sheet() -> None:
         """Photographs above what the averaged encoder makes of them."""
-        shown = photos["pictures"][:: len(photos["pictures"]) // 8][:8].to(DEVICE).float() / 127.5 - 1
+        every = len(photos["pictures"]) // 8
+        shown = seen(torch.arange(0, 8 * every, every)).to(DEVICE)
         average.eval()
         run.sheet(F.interpolate(shown, size=SMALL, mode="area"), generator.preview(average(shown)[0], size=SMALL))
         average.train()
@@ -150,18 +185,16 @@ def main() -> None:
         rate = setting.peak_rate * min(1, (run.step + 1) / 100) * (1 - run.step / setting.decay)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        drawn = [pool_batch(pool, setting.batch // len(pools), rng) for pool in pools]
+        drawn = [pool.draw(setting.batch // len(pools), rng) for pool in pools]
         target = torch.cat([wplus for _, wplus in drawn]).to(DEVICE)
         real = torch.randint(len(photos["pictures"]), (setting.batch,), generator=rng)
-        photo = photos["pictures"][real].float() / 127.5 - 1
-        x = torch.cat([*(pictures for pictures, _ in drawn), photo]).to(DEVICE)
+        x = torch.cat([*(pictures for pictures, _ in drawn), seen(real)]).to(DEVICE)
         with torch.autocast(DEVICE.type, torch.bfloat16):
             codes = encode(x.contiguous(memory_format=torch.channels_last))[0].float()
             losses = paired(codes[: setting.batch], target) | photographed(codes[setting.batch :], real)
             if run.step >= setting.pictures_from:
                 few = slice(setting.batch, setting.batch + setting.rendered)
-                first = slice(setting.rendered)
-                losses |= rendered(codes[few], x[few], embeddings[real[first]])
+                losses |= rendered(codes[few], real[: setting.rendered])
         optimiser.zero_grad()
         torch.stack([setting.weights[name] * loss for name, loss in losses.items()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
@@ -172,12 +205,11 @@ def main() -> None:
     run.save()
     draw_sheet()
     best = average.module.eval()
-    for pictures, wplus in pools:
+    for pool in pools:
         with torch.no_grad():
-            codes = torch.cat([best(x.to(DEVICE).float() / 127.5 - 1)[0] for x in pictures[:HELD_OUT].split(20)])
-        found = ", ".join(
-            f"{name} {float(loss):.4f}" for name, loss in paired(codes, wplus[:HELD_OUT].to(DEVICE)).items()
-        )
+            codes = torch.cat([best(x.to(DEVICE))[0] for x in pool.held_out()])
+            losses = paired(codes, pool.wplus[:HELD_OUT].to(DEVICE))
+        found = ", ".join(f"{name} {float(loss):.4f}" for name, loss in losses.items())
         print(f"unseen pairs, n = {HELD_OUT}: {found}")
     save_part(bundle, "encoder", best.cpu().state_dict(), config, f"{LICENCE}; backbone from MobileNetV2, BSD-3-Clause")
 

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from dbaf.encoders.compact import FEATURE_CHANNELS
+from dbaf.encoders.compact import FEATURE_CHANNELS, SIZE
+from dbaf.faces.mask import inner_mask
 from dbaf.generators import load_generator
 from dbaf.maar import MAAR
 from dbaf.training.augment import occlude
@@ -51,8 +52,9 @@ def main() -> None:
     }
     maar = MAAR(**config).to(DEVICE)
     optimiser = torch.optim.Adam(maar.parameters(), setting.peak_rate)
-    run = Run(args.run, {"maar": maar, "optimiser": optimiser})
-    photos = load_photos(args.photos)["pictures"]
+    run = Run(args.run, {"maar": maar, "optimiser": optimiser}, setting.steps)
+    data = load_photos(args.photos)
+    photos = data["pictures"]
     # MAAR itself is not compiled: in bfloat16 its maxima are computed twice, not quite alike, and their gradient is NaN
     render = compiled(lambda code, noise=None: generator.preview(code, noise, SMALL))
     oval = face_oval(SMALL).to(DEVICE)
@@ -64,7 +66,7 @@ def main() -> None:
         x, front = occlude(photos[index].float() / 127.5 - 1, photos[other].float() / 127.5 - 1, rng)
         x, front = x.to(DEVICE), front.to(DEVICE)
         with torch.no_grad():
-            wplus, maps = encoder(x)
+            wplus, maps = encoder(x * inner_mask(data["reach"][index], SIZE).to(DEVICE))
             if torch.rand(1, generator=rng) > KEPT:
                 attributes = cid(wplus)
                 wplus = kria(wplus - attributes, random_keys(generator, setting.batch, rng)) + attributes

@@ -15,10 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from dbaf.encoders.compact import SIZE
 from dbaf.errors import PictureError
-from dbaf.faces import FaceFinder, crop
+from dbaf.faces import FaceFinder, crop, main_face
+from dbaf.faces.mask import reach
+from dbaf.faces.mesh import POINTS
 from dbaf.images import read_picture
 from dbaf.training.mobilefacenet import MobileFaceNet
-from dbaf.training.observe import observe
+from dbaf.training.observe import in_square, observe
 from dbaf.weights.bundle import bundle_folder
 
 SHARD = 200
@@ -26,9 +28,22 @@ SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def load_photos(folder: Path) -> dict[str, torch.Tensor]:
-    """All shards of a folder: pictures [N, 3, 256, 256] uint8, embeddings [N, 192], attributes [N, A] raw."""
+    """All shards of a folder.
+
+    Returns:
+        pictures [N, 3, 256, 256] uint8, embeddings [N, 192], attributes [N, RAW] raw, meshes [N, 468, 2] in sides of
+        the mesh's view, reach [N, DIRECTIONS] for `inner_mask`.
+    """
     shards = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
-    return {name: torch.cat([shard[name] for shard in shards]) for name in shards[0]}
+    photos = {name: torch.cat([shard[name] for shard in shards]) for name in shards[0]}
+    photos["meshes"] = photos["attributes"][:, : 2 * POINTS].unflatten(1, (POINTS, 2))
+    photos["reach"] = reach(in_square(photos["meshes"]))
+    return photos
+
+
+def scaled(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 -> float in [-1, 1]."""
+    return pictures.float() / 127.5 - 1
 
 
 def central_face(path: Path, finder: FaceFinder) -> torch.Tensor | None:
@@ -41,9 +56,7 @@ def central_face(path: Path, finder: FaceFinder) -> torch.Tensor | None:
     faces = finder.find(picture)
     if not faces:
         return None
-    middle = torch.tensor([picture.shape[-1], picture.shape[-2]]) / 2
-    face = min(faces, key=lambda face: float((face.points.mean(0) - middle).norm()))
-    return crop(picture, face.quad, SIZE)
+    return crop(picture, main_face(faces, picture).quad, SIZE)
 
 
 @torch.no_grad()
@@ -68,6 +81,8 @@ def main() -> None:
             if path.exists():
                 continue
             crops = [c for photo in photos[start : start + SHARD] if (c := central_face(photo, finder)) is not None]
+            if not crops:
+                continue
             pictures = ((torch.cat(crops).clamp(-1, 1) + 1) * 127.5).round().byte()
             embeddings, attributes = observe(pictures, recogniser, finder)
             shard = {"pictures": pictures, "embeddings": embeddings, "attributes": attributes}

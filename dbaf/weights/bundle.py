@@ -7,13 +7,17 @@ shards, so nothing but the files says which network to build.
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dbaf.errors import WeightsError
+
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 SHARD_BYTES = 14_000_000  # no committed file may exceed 15 MB
 MANIFEST = "manifest.json"
@@ -62,6 +66,14 @@ def load_part(folder: Path, part: str) -> tuple[dict[str, torch.Tensor], dict]:
         except SafetensorError as error:
             raise WeightsError(f"{folder / name} is not a safetensors file ({error}). {_REMEDY}") from error
     return tensors, json.loads(metadata["dbaf"])["config"]
+
+
+def load_network(folder: Path, part: str, kind: Callable[..., Network], device: torch.device | str = "cpu") -> Network:
+    """Build a network from its stored configuration, with its weights, frozen, for inference. Errors as `load_part`."""
+    tensors, config = load_part(folder, part)
+    network = kind(**config)
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False).to(device)
 
 
 def save_part(

@@ -8,9 +8,9 @@ import pytest
 import torch
 from toggling import COLOUR, SIDE, TogglingPipeline, face, judges, people, secret
 
-from dbaf.evaluation.examine import examine, face_at, look_at_original, main_face
+from dbaf.evaluation.examine import examine, face_at, look_at_original
 from dbaf.evaluation.methods import GROUPS, Dbaf, nonce, through_jpeg, through_png, wrong_key
-from dbaf.faces.face import Face
+from dbaf.faces.face import Face, main_face
 
 OUTPUTS = {"anonymized", "second", "recovered", "wrong", "recovered_jpeg", "reconstructed"}
 

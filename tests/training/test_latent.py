@@ -41,13 +41,17 @@ def test_contrastive_pulls_same_and_pushes_different_pairs() -> None:
     assert contrastive(one, one.roll(1, 0), same=False) == 0
 
 
-def test_augmentation_is_seeded_and_in_range() -> None:
+def test_augmentation_is_seeded_in_range_and_masked() -> None:
     faces = torch.rand(3, 3, 256, 256, generator=rng()) * 2 - 1
-    out = augment(faces, rng(1))
+    mask = torch.zeros(3, 1, 256, 256)
+    mask[:, :, 80:180, 80:180] = 1
+    out = augment(faces, mask, rng(1))
     assert out.shape == faces.shape
     assert out.abs().max() <= 1
-    assert torch.equal(out, augment(faces, rng(1)))
-    assert not torch.equal(out, augment(faces, rng(2)))
+    assert out[:, :, :50].abs().max() == 0
+    assert out[:, :, 110:150, 110:150].abs().mean() > 0.1
+    assert torch.equal(out, augment(faces, mask, rng(1)))
+    assert not torch.equal(out, augment(faces, mask, rng(2)))
 
 
 @torch.no_grad()

@@ -1,0 +1,31 @@
+"""What the encoder may see of a face: all of its middle, and nothing of what stays in an anonymized picture."""
+
+import math
+
+import torch
+
+from dbaf.faces.mask import inner_mask, reach
+
+
+def ellipse(width: float, height: float) -> torch.Tensor:
+    """468 points on an ellipse in the middle of the square."""
+    angle = torch.arange(468) * (2 * math.pi / 468)
+    return torch.stack([0.5 + width * angle.cos(), 0.5 + height * angle.sin()], 1)
+
+
+def test_the_mask_ends_within_the_outline() -> None:
+    mask = inner_mask(reach(ellipse(0.2, 0.3))[None], 256)[0, 0]
+    steps = (torch.arange(256) + 0.5) / 256 - 0.5
+    radius = ((steps[None] / 0.2).square() + (steps[:, None] / 0.3).square()).sqrt()
+    assert mask[radius > 1.03].max() == 0
+    assert mask[radius < 0.8].min() == 1
+    assert 0 <= mask.min()
+    assert mask.max() <= 1
+
+
+def test_masks_of_a_batch_are_those_of_the_faces_alone() -> None:
+    both = torch.stack([ellipse(0.2, 0.3), ellipse(0.1, 0.2)])
+    together = inner_mask(reach(both), 64)
+    assert together.shape == (2, 1, 64, 64)
+    for mask, mesh in zip(together, both, strict=True):
+        assert torch.equal(mask[None], inner_mask(reach(mesh)[None], 64))
