@@ -102,13 +102,19 @@ def name_of(photo: Photo, steps: int) -> str:
     return f"encoder-{photo.digest[:32]}-{steps}"
 
 
+def next_stranger(people: list[str], index: int) -> int:
+    """Number of the first photo after one, from the start again if need be, that shows somebody else."""
+    rest = [*range(index + 1, len(people)), *range(index)]
+    return next((other for other in rest if people[other] != people[index]), index)
+
+
 def figures(photos: list[Photo], records: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
     """Over the photos with a face; n and 95 % intervals over people."""
     kept = [(photo.person, record) for photo, record in zip(photos, records, strict=True) if record["faces"]]
     people = [person for person, _ in kept]
     pairs = torch.tensor([[r["embedding"], r["reconstructed"]] for _, r in kept], dtype=torch.float64)
     distance = (pairs[:, 0] - pairs[:, 1]).norm(dim=1)
-    stranger = (pairs[:, 0].roll(1, 0) - pairs[:, 1]).norm(dim=1)
+    stranger = (pairs[[next_stranger(people, index) for index in range(len(people))], 0] - pairs[:, 1]).norm(dim=1)
     rotation = torch.tensor([r["rotation"] for _, r in kept]).abs()
     rows = {
         "accepted": share(distance <= threshold, people),
@@ -155,6 +161,8 @@ def main() -> None:
         photos = choose(photos_in(folder, args.cache), count)
         report[data] = {}
         for steps, part in ((0, photos), (args.refine_steps, photos[: args.refined])):
+            if not part:
+                continue
             jobs = [(photo, steps) for photo in part]
             work = functools.partial(examine_into, cache, version)
             with (

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from dbaf.errors import DbafError, NoFaceError, PictureError
+from dbaf.files import replacing
 from dbaf.images import Picture, read_picture, to_pil, write_png
 
 # What is taken from a folder. The second line cannot be read: better a reported failure than a photo silently left out
@@ -34,11 +35,18 @@ class Task:
 class Processed:
     """What a pipeline made of one picture."""
 
-    image: Image.Image
+    image: Image.Image | None
+    """None: there are only `pieces`."""
     faces: int
     record: dict[str, Any] | None = None
     message: str | None = None
     """Something the user should know."""
+    capsule: bytes | None = None
+    """To go into the PNG file."""
+    sidecar: bytes | None = None
+    """A capsule to go into a file beside it."""
+    pieces: tuple[Image.Image, ...] = ()
+    """Parts of a picture that are written on their own, as `<stem>.face1.png`, ..."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,7 @@ def plan(inputs: Iterable[Path], out: Path) -> list[Task]:
 
 def run(
     tasks: Iterable[Task],
-    process: Callable[[Picture], Processed],
+    process: Callable[[Picture, Path], Processed],
     overwrite: bool = False,
     copy_faceless: bool = False,
 ) -> Iterator[Outcome]:
@@ -98,7 +106,7 @@ def run(
 
     Args:
         tasks: from `plan`.
-        process: raises NoFaceError if there is no face.
+        process: takes a picture and its path; raises NoFaceError if there is no face.
         overwrite: replace existing outputs (inputs are never replaced).
         copy_faceless: write the pixels of a picture without a face as they are; otherwise nothing is written.
     """
@@ -113,8 +121,8 @@ def run(
                 raise PictureError(f"{task.target} exists; --overwrite replaces it.")
             picture = read_picture(task.source)
             try:
-                processed = process(picture)
-                write_png(task.target, processed.image, processed.record, overwrite)
+                processed = process(picture, task.source)
+                _write(task.target, processed, overwrite)
                 status, faces, message = "written", processed.faces, processed.message
             except NoFaceError:
                 status, message = (
@@ -131,6 +139,22 @@ def run(
             status, message = "failed", f"{type(error).__name__}: {error}"
         output = str(task.target) if status in ("written", "copied") else None
         yield Outcome(str(task.source), output, status, faces, round(time.perf_counter() - start, 3), message)
+
+
+def sidecar_of(picture: Path) -> Path:
+    """Where the capsule of a picture lies if it is not in the file itself."""
+    return picture.with_name(f"{picture.name}.dbaf")
+
+
+def _write(target: Path, processed: Processed, overwrite: bool) -> None:
+    """Everything that belongs to one result. The picture comes last: when it is there, so is the rest."""
+    for number, piece in enumerate(processed.pieces, 1):
+        write_png(target.with_name(f"{target.stem}.face{number}.png"), piece, None, overwrite)
+    if processed.sidecar is not None:
+        with replacing(sidecar_of(target), overwrite) as file:
+            file.write(processed.sidecar)
+    if processed.image is not None:
+        write_png(target, processed.image, processed.record, overwrite, processed.capsule)
 
 
 def _walk(folder: Path, out: Path) -> list[Path]:

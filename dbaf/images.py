@@ -7,8 +7,6 @@ sRGB. Writing stores pixels and, where asked, one record of ours; nothing else o
 import base64
 import io
 import json
-import os
-import secrets
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +17,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, PngImagePlugin
 
+from dbaf.capsule.png import CHUNK
 from dbaf.errors import DbafError, PictureError
+from dbaf.files import replacing
 from dbaf.keys import NONCE_BYTES
 
 try:  # Pillow may be built without LittleCMS
@@ -48,13 +48,16 @@ class Picture:
     """What `write_png` stored with it, see `make_record`."""
 
 
-def make_record(nonce: bytes | None, refine_steps: int = 0) -> dict[str, Any]:
+def make_record(nonce: bytes | None, refine_steps: int = 0, irreversible: bool = False) -> dict[str, Any]:
     """The record of a pseudonymised picture: what recovery needs besides the key. It holds no secret.
 
     Args:
         nonce: None = linked; else the 16 bytes of the unlinked picture.
         refine_steps: with which it was encoded; recovery should take as many.
+        irreversible: the key was random and is gone.
     """
+    if irreversible:
+        return {"version": 1, "linkage": "irreversible"}
     record: dict[str, Any] = {"version": 1, "linkage": "linked" if nonce is None else "unlinked"}
     if nonce is not None:
         record["nonce"] = base64.b64encode(nonce).decode()
@@ -78,6 +81,8 @@ def record_nonce(record: dict[str, Any]) -> bytes | None:
     version, linkage = record.get("version"), record.get("linkage")
     if isinstance(version, int) and version != 1:
         raise PictureError(f"The picture's DBAF record has version {version}: update this software.")
+    if version == 1 and linkage == "irreversible":
+        raise PictureError("This picture was made with --linkage irreversible: its key is gone, and so are its faces.")
     if version == 1 and linkage == "linked":
         return None
     nonce = b""
@@ -166,38 +171,28 @@ def to_pil(rgb: torch.Tensor, alpha: torch.Tensor | None = None, grey: bool = Fa
 
 
 def write_png(
-    path: Path | str, image: Image.Image, record: dict[str, Any] | None = None, overwrite: bool = False
+    path: Path | str,
+    image: Image.Image,
+    record: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    capsule: bytes | None = None,
 ) -> None:
-    """Write pixels and `record` as PNG, and nothing else that the picture carries (EXIF, profile, comments, ...).
+    """Write pixels, `record` and `capsule` as PNG, and nothing else that the picture carries (EXIF, comments, ...).
 
     The file appears complete under its name or not at all. Missing folders are made.
 
     Raises:
         PictureError: the file exists and `overwrite` is False, or it cannot be written.
     """
-    path = Path(path)
     clean = image.copy()
     clean.info = {}
-    text = PngImagePlugin.PngInfo()
+    extra = PngImagePlugin.PngInfo()
     if record is not None:
-        text.add_text(RECORD, json.dumps(record, separators=(",", ":"), sort_keys=True))
-    temporary = path.with_name(f".dbaf-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _free(path, overwrite)
-        with temporary.open("xb") as file:
-            clean.save(file, "PNG", pnginfo=text)
-        _free(path, overwrite)  # saving took time
-        os.replace(temporary, path)
-    except OSError as error:
-        raise PictureError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:  # also after Ctrl-C
-        temporary.unlink(missing_ok=True)
-
-
-def _free(path: Path, overwrite: bool) -> None:
-    if os.path.lexists(path) and not overwrite:
-        raise PictureError(f"{path} exists and is not overwritten. Choose another folder or allow overwriting.")
+        extra.add_text(RECORD, json.dumps(record, separators=(",", ":"), sort_keys=True))
+    if capsule is not None:
+        extra.add(CHUNK, capsule, after_idat=True)
+    with replacing(Path(path), overwrite) as file:
+        clean.save(file, "PNG", pnginfo=extra)
 
 
 def _open(file: io.BufferedReader, path: Path) -> Image.Image:

@@ -1,32 +1,6 @@
 """Secret keys: where they come from, how they are stored, and the latent key that they give.
 
-Precise enough for a second implementation (vectors: `tests/vectors/keys.json`). Text is UTF-8, integers are
-unsigned, `|` is concatenation, b64 is standard base64 with padding (RFC 4648), HKDF is RFC 5869 with SHA-256.
-
-**Master key**: 32 bytes.
-
-**Key text** (the content of a key file, or of an environment variable): empty lines and lines that start with
-`#` are ignored; exactly one line remains, with fields parted by blanks:
-
-    DBAF-KEY-1 raw <b64(master key)> <check>
-    DBAF-KEY-1 argon2id <b64(salt, 16 bytes)> <memory in KiB> <passes> <lanes> <check>
-
-In the second form master key = Argon2id v1.3 (RFC 9106; passphrase in Unicode NFC as UTF-8, salt, 32 bytes out).
-check = lower-case hex of HKDF(master key, no salt, info "dbaf/1/check", 4 bytes): it finds a mistyped passphrase or
-a damaged line before a picture is made that nobody can recover. Being one-way and after Argon2id, it tells an
-attacker who has the file no more than a recovered picture would.
-
-**Linkage**: `linked` = no nonce, the key alone decides; `unlinked` = a fresh 16-byte nonce per picture.
-
-**Latent key**: three z ~ N(0, I_512):
-
-    linked:   s = HKDF(master key, no salt,      info "dbaf/1/latent/linked",   32 bytes)
-    unlinked: s = HKDF(master key, salt = nonce, info "dbaf/1/latent/unlinked", 32 bytes)
-    words  = ChaCha20 keystream (RFC 8439; key s, nonce 0, counter 0), 12,288 bytes as 1,536 little-endian 64-bit words
-    u      = (2 * (word >> 12) + 1) / 2**53                               exact in binary64, strictly inside (0, 1)
-    z      = inverse normal CDF of u (`dbaf.normal`), rounded to binary32, in row-major order [3, 512]
-
-Two labels, because HMAC cannot tell an all-zero salt from none. Other uses of a key (capsules) take other labels.
+Formats, derivations, labels and their test vectors: `docs/format.md`.
 """
 
 import base64
@@ -149,9 +123,9 @@ class Key:
         import torch
 
         if nonce is None:
-            stream_key = _hkdf(self._bytes(), None, b"dbaf/1/latent/linked", 32)
+            stream_key = derive(self._bytes(), None, b"dbaf/1/latent/linked")
         elif len(nonce) == NONCE_BYTES:
-            stream_key = _hkdf(self._bytes(), bytes(nonce), b"dbaf/1/latent/unlinked", 32)
+            stream_key = derive(self._bytes(), bytes(nonce), b"dbaf/1/latent/unlinked")
         else:
             raise SecretError(f"A nonce has {NONCE_BYTES} bytes; {len(nonce)} were given.")
         count = 3 * 512
@@ -159,6 +133,15 @@ class Key:
         words = struct.unpack(f"<{count}Q", stream)
         z = [normal_quantile((2 * (word >> 12) + 1) / 2**53) for word in words]
         return torch.tensor(z, dtype=torch.float32, device="cpu").view(3, 512)
+
+    def wrap_key(self, salt: bytes) -> bytes:
+        """32 secret bytes that wrap the content key of one capsule for this key. SecretError if it was wiped."""
+        return derive(self._bytes(), salt, b"dbaf/1/capsule/wrap")
+
+    @property
+    def check(self) -> str:
+        """8 hexadecimal digits that tell keys apart and say nothing else about them. SecretError if it was wiped."""
+        return _check(self._bytes())
 
     def wipe(self) -> None:
         """Overwrite the key with zeros; using it afterwards is a SecretError. (Python may hold copies elsewhere.)"""
@@ -214,12 +197,13 @@ def passphrase_from_env(variable: str) -> str:
     return _environment(variable, "passphrase")
 
 
-def _hkdf(master: bytes, salt: bytes | None, label: bytes, length: int) -> bytes:
-    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=label).derive(master)
+def derive(secret: bytes, salt: bytes | None, label: bytes, length: int = KEY_BYTES) -> bytes:
+    """HKDF with SHA-256 (RFC 5869): a key for one purpose, which its label names."""
+    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=label).derive(secret)
 
 
 def _check(master: bytes) -> str:
-    return _hkdf(master, None, b"dbaf/1/check", 4).hex()
+    return derive(master, None, b"dbaf/1/check", 4).hex()
 
 
 def _argon2id(passphrase: str, salt: bytes, cost: tuple[int, int, int]) -> bytes:

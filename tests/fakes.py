@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-import dbaf.cli
+import dbaf.cli.pictures
 from dbaf.errors import NoFaceError
 from dbaf.keys import Key
 
@@ -45,7 +45,7 @@ class FakePipeline:
 
 
 def use_fake(monkeypatch: pytest.MonkeyPatch, kind: type[FakePipeline] = FakePipeline) -> None:
-    monkeypatch.setattr(dbaf.cli, "_load", lambda device: kind())
+    monkeypatch.setattr(dbaf.cli.pictures, "load_pipeline", lambda device: kind())
 
 
 def portrait(path: Path, size: tuple[int, int] = (24, 16), mode: str = "RGB") -> Path:

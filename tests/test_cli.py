@@ -13,9 +13,10 @@ from fakes import FakePipeline, FakeResult, portrait, use_fake
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-import dbaf.images
+import dbaf.files
 from dbaf.batch import plan
-from dbaf.cli import CONVERTERS, Kind, app
+from dbaf.cli import app
+from dbaf.cli.weights import CONVERTERS, Kind
 from dbaf.images import read_picture
 from dbaf.keys import Key, new_key_file
 
@@ -239,7 +240,7 @@ def test_ctrl_c_leaves_no_half_file_and_a_report_of_what_was_done(
             raise KeyboardInterrupt
         replace(source, target)
 
-    monkeypatch.setattr(dbaf.images.os, "replace", interrupt)
+    monkeypatch.setattr(dbaf.files.os, "replace", interrupt)
     result = dbaf_("reconstruct", tmp_path / "in", "-o", tmp_path / "out", "--json", tmp_path / "report.json")
     assert result.exit_code == 130
     assert "stopped, 2 not done" in result.output
@@ -356,7 +357,7 @@ def test_help_and_key_new_start_without_torch(tmp_path: Path) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(Path(dbaf.images.__file__).parents[1])}
+    return os.environ | {"PYTHONPATH": str(Path(dbaf.files.__file__).parents[1])}
 
 
 def test_refinement_steps_travel_with_the_picture(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ biometric data: keep the folder to yourself and delete it when the evaluation is
 interruption, and to make the report again.
 """
 # code that no record depends on
-APART = {"training", "weights"}
-APART_FILES = {"__main__", "batch", "cli", "demo", "progress"}
+APART = {"capsule", "cli", "training", "weights"}
+APART_FILES = {"__main__", "batch", "demo", "files", "progress"}
 APART_EVALUATION = {"cache", "calibration", "command", "dataset", "plots", "report", "run", "summary", "verification"}
 LOOKING = ("align", "dlib", "examine", "expression", "recogniser")  # modules of `dbaf.evaluation`
 
@@ -104,11 +104,6 @@ def fingerprint(key: Key) -> str:
     """Tells two keys apart and nothing else about them: a digest of what a key derives for a nonce of this purpose."""
     nonce = hashlib.sha256(b"dbaf evaluation cache").digest()[:NONCE_BYTES]
     return hashlib.sha256(b"dbaf evaluation cache" + key.latent_noise(nonce).numpy().tobytes()).hexdigest()[:16]
-
-
-def manifest_digest(model: str) -> str:
-    """sha256 of a bundle's manifest, which names the sha256 of every shard."""
-    return hashlib.sha256((bundle_folder(model) / MANIFEST).read_bytes()).hexdigest()
 
 
 def _finder(model: str) -> list[Path]:

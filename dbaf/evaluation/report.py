@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,16 @@ from typing import Any
 
 import torch
 
-from dbaf.errors import DbafError, PictureError
+from dbaf.errors import DbafError
 from dbaf.evaluation import plots
-from dbaf.evaluation.cache import manifest_digest
 from dbaf.evaluation.methods import GROUPS
 from dbaf.evaluation.peers import DEFACE_MISSING, deface_version
 from dbaf.evaluation.recogniser import load_recogniser
 from dbaf.evaluation.run import Measured, Setup
 from dbaf.evaluation.summary import calibration_json, summarise
 from dbaf.evaluation.verification import FAR
+from dbaf.files import replacing
+from dbaf.weights.bundle import bundle_digest
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 WORST = 6
@@ -103,7 +103,7 @@ def heading(setup: Setup) -> dict[str, Any]:
     """What was measured on what."""
     cuda = setup.device != "cpu" and torch.cuda.is_available()
     return {
-        "model": {"name": setup.model, "manifest_sha256": manifest_digest(setup.model)},
+        "model": {"name": setup.model, "manifest_sha256": bundle_digest(setup.model)},
         "refine_steps": setup.refine_steps,
         "machine": {
             "device": torch.cuda.get_device_name() if cuda else "cpu",
@@ -250,13 +250,5 @@ def worst(measured: Measured, blind: bool) -> list[dict[str, Any]]:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".dbaf-{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(mode=0o600)  # it may show faces
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise PictureError(f"Cannot write {path}: {error.strerror}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, mode=0o600) as file:  # it may show faces
+        file.write(text.encode())

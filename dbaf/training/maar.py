@@ -1,11 +1,11 @@
-"""Train MAAR with pictures: occluders and surroundings come from the photo, the face from the code.
+"""Train MAAR with pictures: occluders come from the photo, the face from the code.
 
     python -m dbaf.training.maar
 
 The code goes through CID and KRIA under a random key, so that it is another person's; the maps come from the photo.
-Where an occluder or the surroundings are, the rendered picture must be the photo; on the face it must be what the code
-alone gives, so that MAAR has no reason to carry the old face over. Everything but MAAR is frozen. Settings:
-`config.toml`. Resumes from its last checkpoint.
+Where an occluder is, the rendered picture must be the photo; elsewhere it must be what the code alone gives, so that
+MAAR has no reason to carry the old face over. Everything but MAAR is frozen. Settings: `config.toml`. Resumes from its
+last checkpoint.
 """
 
 import argparse
@@ -29,13 +29,6 @@ SMALL = 128  # px of the rendered previews
 KEPT = 0.3  # share of the batches whose identity is not changed
 
 
-def face_oval(size: int) -> torch.Tensor:
-    """[1, 1, size, size]: 1 on the face of an FFHQ crop, 0 around it, soft between."""
-    steps = (torch.arange(size) + 0.5) / size
-    radius = (((steps[None, :] - 0.5) / 0.27).square() + ((steps[:, None] - 0.57) / 0.34).square()).sqrt()
-    return ((1 - radius) / 0.2 + 0.5).clamp(0, 1)[None, None]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
@@ -57,33 +50,31 @@ def main() -> None:
     photos = data["pictures"]
     # MAAR itself is not compiled: in bfloat16 its maxima are computed twice, not quite alike, and their gradient is NaN
     render = compiled(lambda code, noise=None: generator.preview(code, noise, SMALL))
-    oval = face_oval(SMALL).to(DEVICE)
     while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
         for group in optimiser.param_groups:
             group["lr"] = setting.peak_rate * min(1, (run.step + 1) / 20) * (1 - run.step / setting.steps)
         index, other = torch.randint(len(photos), (2, setting.batch), generator=rng)
         x, front = occlude(photos[index].float() / 127.5 - 1, photos[other].float() / 127.5 - 1, rng)
-        x, front = x.to(DEVICE), front.to(DEVICE)
+        mask = inner_mask(data["reach"][index], SIZE)
+        x, front, mask = x.to(DEVICE), front.to(DEVICE), mask.to(DEVICE)
         with torch.no_grad():
-            wplus, maps = encoder(x * inner_mask(data["reach"][index], SIZE).to(DEVICE))
+            wplus, maps = encoder(x * mask)
             if torch.rand(1, generator=rng) > KEPT:
                 attributes = cid(wplus)
                 wplus = kria(wplus - attributes, random_keys(generator, setting.batch, rng)) + attributes
-        small, front = F.interpolate(x, size=SMALL, mode="area"), F.interpolate(front, size=SMALL, mode="area")
+        small, front = (F.interpolate(whole, size=SMALL, mode="area") for whole in (x, front * mask))
         with torch.autocast(DEVICE.type, torch.bfloat16):
             with torch.no_grad():
                 alone = render(wplus).float()
             rendered = render(wplus, maar(maps)).float()
-        face = oval * (1 - front)
-        on_face = (face * (rendered - alone).abs()).mean()
+        on_face = ((1 - front) * (rendered - alone).abs()).mean()
         in_front = (front * (rendered - small).abs()).mean()
-        around = ((1 - face - front).clamp(min=0) * (rendered - small).abs()).mean()
         optimiser.zero_grad()
-        (2 * on_face + 2 * in_front + around).backward()
+        (on_face + 2 * in_front).backward()
         torch.nn.utils.clip_grad_norm_(maar.parameters(), 1.0)
         optimiser.step()
-        if run.log(on_face=on_face, in_front=in_front, around=around):
+        if run.log(on_face=on_face, in_front=in_front):
             run.sheet(small, alone, rendered.detach())
     run.save()
     save_part(bundle, "maar", maar.cpu().state_dict(), config, LICENCE)

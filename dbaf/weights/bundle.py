@@ -39,6 +39,11 @@ def bundle_folder(name: str) -> Path:
     )
 
 
+def bundle_digest(name: str) -> str:
+    """SHA-256, in hexadecimal, of a bundle's manifest, which names the sha256 of every shard. Errors as above."""
+    return hashlib.sha256((bundle_folder(name) / MANIFEST).read_bytes()).hexdigest()
+
+
 def parts(folder: Path) -> list[str]:
     """Names of the parts that a bundle holds, sorted."""
     return sorted({entry["part"] for entry in _manifest(folder)["shards"].values()})

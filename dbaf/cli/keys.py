@@ -1,0 +1,95 @@
+"""`dbaf key`: make keys, tell them apart, and change who can open sealed pictures."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dbaf.cli.options import QUIET, KeyEnv, PassEnv, errors, open_key
+from dbaf.errors import DbafError, PictureError
+from dbaf.keys import Key, new_key_file, passphrase_from_env
+
+app = typer.Typer(help="Secret keys.", **QUIET)
+
+Pictures = Annotated[list[Path], typer.Argument(metavar="PICTURE", exists=True, dir_okay=False)]
+
+
+@app.command("new")
+def new(path: Annotated[Path, typer.Argument(metavar="FILE")], passphrase_env: PassEnv = None) -> None:
+    """Write a new key file that only you can read; never overwrites.
+
+    With --passphrase-env the file opens only with that passphrase.
+    """
+    with errors():
+        new_key_file(path, passphrase_from_env(passphrase_env) if passphrase_env is not None else None)
+    typer.echo(f"Wrote {path}. Keep a copy in a safe place: without it no face comes back.")
+
+
+@app.command("show")
+def show(
+    path: Annotated[Path | None, typer.Argument(metavar="FILE")] = None,
+    key_env: KeyEnv = None,
+    passphrase_env: PassEnv = None,
+) -> None:
+    """Check that a key opens, and show its fingerprint, which tells keys apart and is no secret."""
+    with errors():
+        typer.echo(f"fingerprint {open_key(path, key_env, passphrase_env).check}")
+
+
+@app.command("wrap")
+def wrap(
+    key_file: Annotated[Path, typer.Argument(metavar="KEY")],
+    other: Annotated[Path, typer.Argument(metavar="OTHER")],
+    pictures: Pictures,
+    passphrase_env: PassEnv = None,
+) -> None:
+    """Let a second key open sealed pictures too. The pixels stay as they are."""
+    from dbaf.capsule import add_recipient
+
+    with errors():
+        key, second = open_key(key_file, None, passphrase_env), Key.from_file(other)
+    _rewrite(pictures, lambda capsule: add_recipient(capsule, key, second))
+
+
+@app.command("rotate")
+def rotate(
+    old: Annotated[Path, typer.Argument(metavar="OLD")],
+    new_key: Annotated[Path, typer.Argument(metavar="NEW")],
+    pictures: Pictures,
+    passphrase_env: PassEnv = None,
+) -> None:
+    """Seal pictures under a new key in place of an old one. The pixels stay as they are.
+
+    Copies made before still open with the old key. Recovery from the picture alone still needs the old key.
+    """
+    from dbaf.capsule import rotate as rotated
+
+    with errors():
+        key, fresh = open_key(old, None, passphrase_env), Key.from_file(new_key)
+    _rewrite(pictures, lambda capsule: rotated(capsule, key, fresh))
+
+
+def _rewrite(pictures: list[Path], change: Callable[[bytes], bytes]) -> None:
+    """Replace the capsules of pictures, in the file or beside it; a failure is told and the rest goes on."""
+    from dbaf.batch import sidecar_of
+    from dbaf.capsule.png import read_capsule, read_sidecar, with_capsule
+    from dbaf.files import replacing
+
+    failed = 0
+    for path in pictures:
+        try:
+            inside = read_capsule(path)
+            capsule = inside or read_sidecar(sidecar_of(path))
+            if capsule is None:
+                raise PictureError(f"{path} is not sealed: there is no capsule in it, nor in {sidecar_of(path).name}.")
+            changed = change(capsule)
+            data = changed if inside is None else with_capsule(path.read_bytes(), changed, str(path))
+            with replacing(path if inside is not None else sidecar_of(path)) as file:
+                file.write(data)
+        except DbafError as error:
+            typer.echo(f"Error: {path}: {error}", err=True)
+            failed += 1
+    typer.echo(f"{len(pictures) - failed} changed, {failed} failed")
+    if failed:
+        raise typer.Exit(1)

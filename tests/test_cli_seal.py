@@ -1,0 +1,145 @@
+"""Sealing from the command line: exact recovery, recipients, changed pictures, and what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import portrait, use_fake
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from dbaf.cli import app, pictures
+from dbaf.keys import new_key_file
+
+
+@pytest.fixture(autouse=True)
+def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_fake(monkeypatch)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / name for name in ("owner", "officer", "stranger")]
+    for path in paths:
+        new_key_file(path)
+    return paths
+
+
+def dbaf_(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: object) -> None:
+        raise AssertionError("the networks were loaded")
+
+    monkeypatch.setattr(pictures, "load_pipeline", fail)
+
+
+@pytest.mark.parametrize("place", ["embed", "sidecar"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
+def test_recovery_is_exact_and_takes_no_networks(
+    place: str, mode: str, tmp_path: Path, keys: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = portrait(tmp_path / "a.png", (60, 50), mode)
+    done = dbaf_("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", place)
+    assert done.exit_code == 0, done.output
+    sealed = tmp_path / "out" / "a.png"
+    assert sealed.with_name("a.png.dbaf").exists() == (place == "sidecar")
+    no_networks(monkeypatch)
+    back = dbaf_("recover", sealed, "-o", tmp_path / "back", "--key-file", keys[0])
+    assert back.exit_code == 0, back.output
+    assert "exactly" in back.output
+    assert (pixels(tmp_path / "back" / "a.png") == pixels(source)).all()
+
+
+def test_a_wrong_key_is_an_error_and_writes_nothing(tmp_path: Path, keys: list[Path]) -> None:
+    source = portrait(tmp_path / "a.png")
+    dbaf_("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "embed")
+    back = dbaf_("recover", tmp_path / "out" / "a.png", "-o", tmp_path / "back", "--key-file", keys[2])
+    assert back.exit_code == 1
+    assert "another key, or it was tampered with" in back.output
+    assert not (tmp_path / "back").exists() or not list((tmp_path / "back").iterdir())
+
+
+def test_a_changed_picture_is_told_and_forced(tmp_path: Path, keys: list[Path]) -> None:
+    source = portrait(tmp_path / "a.png", (60, 50))
+    dbaf_("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "sidecar")
+    shutil.copy(tmp_path / "out" / "a.png.dbaf", tmp_path / "b.jpg.dbaf")
+    Image.open(tmp_path / "out" / "a.png").convert("RGB").save(tmp_path / "b.jpg", quality=90)
+    command = ("recover", tmp_path / "b.jpg", "-o", tmp_path / "back", "--key-file", keys[0])
+    refused = dbaf_(*command)
+    assert refused.exit_code == 1
+    assert "changed after it was sealed" in refused.output
+    forced = dbaf_(*command, "--force")
+    assert forced.exit_code == 0, forced.output
+    assert (pixels(tmp_path / "back" / "b.face1.png") == pixels(source)).all()  # here everything was changed
+    assert not (tmp_path / "back" / "b.png").exists()
+
+
+def test_recipients_can_be_named_added_and_replaced(tmp_path: Path, keys: list[Path]) -> None:
+    owner, officer, stranger = keys
+    source = portrait(tmp_path / "a.png")
+    options = ("--key-file", owner, "--seal", "embed", "--recipient", officer)
+    dbaf_("anonymize", source, "-o", tmp_path / "out", *options)
+    sealed = tmp_path / "out" / "a.png"
+    before = pixels(sealed)
+
+    def opens(key: Path) -> bool:
+        return dbaf_("recover", sealed, "-o", tmp_path / "back", "--key-file", key, "--overwrite").exit_code == 0
+
+    assert [opens(key) for key in keys] == [True, True, False]
+    assert dbaf_("key", "wrap", officer, stranger, sealed).exit_code == 0
+    assert [opens(key) for key in keys] == [True, True, True]
+    (tmp_path / "new").unlink(missing_ok=True)
+    new_key_file(tmp_path / "new")
+    assert dbaf_("key", "rotate", owner, tmp_path / "new", sealed).exit_code == 0
+    assert [opens(key) for key in (*keys, tmp_path / "new")] == [False, True, True, True]
+    assert (pixels(sealed) == before).all()
+    refused = dbaf_("key", "rotate", owner, stranger, sealed, source)
+    assert refused.exit_code == 1
+    assert "is not sealed" in refused.output
+    assert "0 changed, 2 failed" in refused.output
+
+
+def test_inspect_tells_what_a_picture_carries_and_no_secret(tmp_path: Path, keys: list[Path]) -> None:
+    source = portrait(tmp_path / "a.png", (60, 50))
+    dbaf_("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "embed")
+    told = dbaf_("inspect", tmp_path / "out" / "a.png", source)
+    assert told.exit_code == 0, told.output
+    assert "unlinked" in told.output
+    assert "1 recipient(s), picture unchanged" in told.output
+    found = json.loads(dbaf_("inspect", "--json", tmp_path / "out" / "a.png").output)
+    assert found["capsule"]["regions"] == [[0, 0, 60, 50]]
+    secret = keys[0].read_text().split()[-2]
+    assert secret not in told.output
+
+
+def test_irreversible_takes_no_key_and_does_not_come_back(tmp_path: Path, keys: list[Path]) -> None:
+    source = portrait(tmp_path / "a.png")
+    command = ("anonymize", source, "-o", tmp_path / "out", "--linkage", "irreversible")
+    assert dbaf_(*command, "--key-file", keys[0]).exit_code == 2
+    assert dbaf_(*command, "--seal", "embed").exit_code == 2
+    assert dbaf_(*command).exit_code == 0
+    back = dbaf_("recover", tmp_path / "out" / "a.png", "-o", tmp_path / "back", "--key-file", keys[0])
+    assert back.exit_code == 1
+    assert "its key is gone" in back.output
+
+
+def test_a_recipient_needs_a_seal(tmp_path: Path, keys: list[Path]) -> None:
+    source = portrait(tmp_path / "a.png")
+    options = ("--key-file", keys[0], "--recipient", keys[1])
+    assert dbaf_("anonymize", source, "-o", tmp_path / "out", *options).exit_code == 2
+
+
+def test_show_tells_keys_apart(keys: list[Path]) -> None:
+    shown = {dbaf_("key", "show", key).output for key in keys}
+    assert len(shown) == 3
+    assert all(len(line.split()[-1]) == 8 for line in shown)
