@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from dbaf.capsule import embed, extract
 from dbaf.errors import DbafError, NoFaceError, PictureError
 from dbaf.files import replacing
 from dbaf.images import Picture, read_picture, to_pil, write_png
@@ -146,6 +147,24 @@ def sidecar_of(picture: Path) -> Path:
     return picture.with_name(f"{picture.name}.dbaf")
 
 
+def find_capsule(picture: Path) -> tuple[bytes, Path] | None:
+    """The capsule in a picture file, or else beside it, and the file that holds it.
+
+    Raises:
+        PictureError: a file cannot be read, or the capsule in it is damaged; names the file.
+    """
+    beside = sidecar_of(picture)
+    try:
+        capsule = extract(picture.read_bytes())
+        if capsule is not None:
+            return capsule, picture
+        return (beside.read_bytes(), beside) if beside.is_file() else None
+    except OSError as error:
+        raise PictureError(f"Cannot read {error.filename}: {error.strerror}.") from error
+    except PictureError as error:
+        raise PictureError(f"{picture}: {error}") from error
+
+
 def _write(target: Path, processed: Processed, overwrite: bool) -> None:
     """Everything that belongs to one result. The picture comes last: when it is there, so is the rest."""
     for number, piece in enumerate(processed.pieces, 1):
@@ -154,7 +173,9 @@ def _write(target: Path, processed: Processed, overwrite: bool) -> None:
         with replacing(sidecar_of(target), overwrite) as file:
             file.write(processed.sidecar)
     if processed.image is not None:
-        write_png(target, processed.image, processed.record, overwrite, processed.capsule)
+        capsule = processed.capsule
+        add = None if capsule is None else lambda png: embed(png, capsule)
+        write_png(target, processed.image, processed.record, overwrite, add)
 
 
 def _walk(folder: Path, out: Path) -> list[Path]:

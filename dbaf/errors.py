@@ -16,6 +16,14 @@ class NoFaceError(PictureError):
     """No face was found in a picture in which one was expected."""
 
 
+class CapsuleError(PictureError):
+    """A capsule is malformed, damaged, or does not open with this key."""
+
+
+class ChangedPictureError(CapsuleError):
+    """A capsule opens, but the picture is not the one that it was sealed for."""
+
+
 class SecretError(DbafError):
     """A key file, passphrase or environment variable is missing, malformed or refused."""
 

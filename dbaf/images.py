@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, PngImagePlugin
 
-from dbaf.capsule.png import CHUNK
 from dbaf.errors import DbafError, PictureError
 from dbaf.files import replacing
 from dbaf.keys import NONCE_BYTES
@@ -175,24 +175,34 @@ def write_png(
     image: Image.Image,
     record: dict[str, Any] | None = None,
     overwrite: bool = False,
-    capsule: bytes | None = None,
+    add: Callable[[bytes], bytes] | None = None,
 ) -> None:
-    """Write pixels, `record` and `capsule` as PNG, and nothing else that the picture carries (EXIF, comments, ...).
+    """Write pixels and `record` as PNG, and nothing else that the picture carries (EXIF, profile, comments, ...).
 
     The file appears complete under its name or not at all. Missing folders are made.
+
+    Args:
+        path: to write.
+        image: of mode L, LA, RGB or RGBA.
+        record: see `make_record`.
+        overwrite: replace an existing file.
+        add: puts more into the finished file, such as `dbaf.capsule.embed`.
 
     Raises:
         PictureError: the file exists and `overwrite` is False, or it cannot be written.
     """
     clean = image.copy()
     clean.info = {}
-    extra = PngImagePlugin.PngInfo()
+    text = PngImagePlugin.PngInfo()
     if record is not None:
-        extra.add_text(RECORD, json.dumps(record, separators=(",", ":"), sort_keys=True))
-    if capsule is not None:
-        extra.add(CHUNK, capsule, after_idat=True)
+        text.add_text(RECORD, json.dumps(record, separators=(",", ":"), sort_keys=True))
     with replacing(Path(path), overwrite) as file:
-        clean.save(file, "PNG", pnginfo=extra)
+        if add is None:
+            clean.save(file, "PNG", pnginfo=text)
+        else:
+            whole = io.BytesIO()
+            clean.save(whole, "PNG", pnginfo=text)
+            file.write(add(whole.getvalue()))
 
 
 def _open(file: io.BufferedReader, path: Path) -> Image.Image:

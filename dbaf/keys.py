@@ -1,6 +1,7 @@
 """Secret keys: where they come from, how they are stored, and the latent key that they give.
 
-Formats, derivations, labels and their test vectors: `docs/format.md`.
+`docs/format.md` specifies all of it; vectors are in `tests/vectors/keys.json`. Every use of the master key has a label
+of its own in HKDF (RFC 5869, SHA-256): check value, linked and unlinked latent key, wraps of capsules.
 """
 
 import base64
@@ -135,8 +136,17 @@ class Key:
         return torch.tensor(z, dtype=torch.float32, device="cpu").view(3, 512)
 
     def wrap_key(self, salt: bytes) -> bytes:
-        """32 secret bytes that wrap the content key of one capsule for this key. SecretError if it was wiped."""
-        return derive(self._bytes(), salt, b"dbaf/1/capsule/wrap")
+        """The cipher key of one wrap of a capsule (`dbaf.capsule`): 32 secret bytes.
+
+        Args:
+            salt: 16 random bytes, other ones for every wrap.
+
+        Raises:
+            SecretError: the salt has another length, or the key was wiped.
+        """
+        if len(salt) != _SALT_BYTES:
+            raise SecretError(f"A salt has {_SALT_BYTES} bytes; {len(salt)} were given.")
+        return derive(self._bytes(), bytes(salt), b"dbaf/1/capsule/wrap")
 
     @property
     def check(self) -> str:

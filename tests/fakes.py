@@ -17,6 +17,10 @@ class FakeResult:
     picture: torch.Tensor
     faces: list[str]
 
+    @property
+    def mask(self) -> torch.Tensor:
+        return torch.ones_like(self.picture[:, :1])
+
 
 class FakePipeline:
     """Grey-level arithmetic on uint8, so that there and back is exact. A black picture has no face."""

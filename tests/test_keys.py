@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import hmac
 import json
 import logging
 import math
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from second import chacha20, hkdf
 
 from dbaf.errors import SecretError
 from dbaf.keys import Key, new_key_file, new_nonce, passphrase_from_env
@@ -46,32 +46,6 @@ def test_vectors(vector: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert z.shape == (3, 512)
         assert z[:, :4].tolist() == vector["z_first"]
         assert hashlib.sha256(z.numpy().astype("<f4").tobytes()).hexdigest() == vector["z_sha256"]
-
-
-def hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
-    return hmac.digest(hmac.digest(salt or bytes(32), key, "sha256"), info + b"\1", "sha256")
-
-
-def chacha20(key: bytes, blocks: int) -> bytes:
-    """RFC 8439, nonce and counter from zero."""
-
-    def quarter(s: list[int], a: int, b: int, c: int, d: int) -> None:
-        for x, y, z, turn in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
-            s[x] = (s[x] + s[y]) & 0xFFFFFFFF
-            s[z] ^= s[x]
-            s[z] = (s[z] << turn | s[z] >> 32 - turn) & 0xFFFFFFFF
-
-    out = b""
-    for counter in range(blocks):
-        start = [*struct.unpack("<4I", b"expand 32-byte k"), *struct.unpack("<8I", key), counter, 0, 0, 0]
-        state = start[:]
-        for _ in range(10):
-            for i in range(4):
-                quarter(state, i, i + 4, i + 8, i + 12)
-            for i in range(4):
-                quarter(state, i, (i + 1) % 4 + 4, (i + 2) % 4 + 8, (i + 3) % 4 + 12)
-        out += struct.pack("<16I", *((a + b) & 0xFFFFFFFF for a, b in zip(state, start, strict=True)))
-    return out
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["name"])

@@ -1,86 +1,74 @@
-"""The private PNG chunk that carries a capsule, read strictly and replaced without touching the pixels."""
+"""The capsule as a chunk of a PNG file.
+
+The chunk is `dbAf`: ancillary (d: a reader that does not know it shows the picture), private (b), and safe to copy
+(f). Strictly a chunk that depends on the pixels is unsafe to copy; but ours carries the picture's hash, so it notices
+a changed picture itself, and in a changed picture it may hold the last copy of the original faces. It stands before
+IEND, so that a viewer has the pixels first. Few editors copy it in practice; Pillow drops it.
+"""
 
 import struct
 import zlib
-from pathlib import Path
+from collections.abc import Iterator
 
-from dbaf.capsule.format import MOST_BYTES
-from dbaf.errors import PictureError
+from dbaf.errors import CapsuleError
 
-# ancillary, private, and *not* safe to copy: a program that changes pixels must leave it out (PNG specification, 5.4)
-CHUNK = b"dbAF"
+CHUNK = b"dbAf"
+MAX_CHUNK = 2**31 - 1  # PNG's limit
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEAD = struct.Struct(">I4s")
 
 
-def chunks(data: bytes, name: str) -> list[tuple[bytes, int, int]]:
-    """Type, start and end (with length, type and CRC) of every chunk of a PNG file, up to IEND.
-
-    Raises:
-        PictureError: `data` is no PNG file or truncated; `name` says which one.
-    """
-    if not data.startswith(_SIGNATURE):
-        raise PictureError(f"{name} is no PNG file.")
-    found, place = [], len(_SIGNATURE)
-    while True:
-        if place + 12 > len(data):
-            raise PictureError(f"{name} is truncated: it ends within its chunks.")
-        length, kind = _HEAD.unpack_from(data, place)
-        end = place + 12 + length
-        if length >= 1 << 31 or end > len(data):
-            raise PictureError(f"{name} is truncated or damaged: a chunk is longer than the file.")
-        found.append((kind, place, end))
-        if kind == b"IEND":
-            return found
-        place = end
-
-
-def read_capsule(path: Path) -> bytes | None:
-    """The bytes of the capsule in a PNG file; None if there is none or it is no PNG.
+def embed(png: bytes, capsule: bytes) -> bytes:
+    """The PNG file with the capsule in it, in place of one that it had.
 
     Raises:
-        PictureError: the file cannot be read; it is damaged; it holds several capsules, or one that is.
+        CapsuleError: no PNG file, a damaged one, or a capsule over 2 GiB.
     """
-    try:
-        with path.open("rb") as file:
-            if file.read(len(_SIGNATURE)) != _SIGNATURE:
-                return None
-            file.seek(0)
-            data = file.read()
-    except OSError as error:
-        raise PictureError(f"Cannot read {path}: {error.strerror}.") from error
-    places = [(start, end) for kind, start, end in chunks(data, str(path)) if kind == CHUNK]
-    if not places:
-        return None
-    if len(places) > 1:
-        raise PictureError(f"{path} holds {len(places)} capsules, where one is expected: somebody changed the file.")
-    start, end = places[0]
-    if end - start > MOST_BYTES:
-        raise PictureError(f"{path} holds a capsule of {end - start} bytes; the limit is {MOST_BYTES}.")
-    if struct.pack(">I", zlib.crc32(data[start + 4 : end - 4])) != data[end - 4 : end]:
-        raise PictureError(f"The capsule in {path} is damaged (its CRC is wrong). Take another copy of the picture.")
-    return data[start + 8 : end - 4]
-
-
-def read_sidecar(path: Path) -> bytes | None:
-    """The bytes of a capsule in a file of its own; None if there is no such file. PictureError: it cannot be read."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise PictureError(f"{path} is too large for a capsule; the limit is {MOST_BYTES} bytes.")
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise PictureError(f"Cannot read {path}: {error.strerror}.") from error
-
-
-def with_capsule(data: bytes, capsule: bytes, name: str) -> bytes:
-    """A PNG file with its capsule replaced, or added before IEND; every other byte stays. Errors as `chunks`."""
-    parts = [data[: len(_SIGNATURE)]]
-    for kind, start, end in chunks(data, name):
+    if len(capsule) > MAX_CHUNK:
+        raise CapsuleError("The capsule is too large for a PNG chunk (2 GiB). Seal into a sidecar file.")
+    if not png.startswith(_SIGNATURE):
+        raise CapsuleError("This is no PNG file; a capsule can only be embedded in PNG.")
+    check = zlib.crc32(capsule, zlib.crc32(CHUNK))
+    parts: list[bytes | memoryview] = [_SIGNATURE]
+    for kind, whole in _chunks(png):
         if kind == b"IEND":
-            body = CHUNK + capsule
-            parts.append(struct.pack(">I", len(capsule)) + body + struct.pack(">I", zlib.crc32(body)))
+            parts += [struct.pack(">I4s", len(capsule), CHUNK), capsule, struct.pack(">I", check)]
         if kind != CHUNK:
-            parts.append(data[start:end])
+            parts.append(whole)
     return b"".join(parts)
+
+
+def extract(png: bytes) -> bytes | None:
+    """The capsule of a PNG file; None if it has none or is no PNG file. Bytes after the file's end do not matter.
+
+    Raises:
+        CapsuleError: the PNG's structure is damaged, or it has several capsules, or one whose check sum is wrong.
+    """
+    if not png.startswith(_SIGNATURE):
+        return None
+    found = [whole for kind, whole in _chunks(png) if kind == CHUNK]
+    if len(found) > 1:
+        raise CapsuleError(f"The PNG file has {len(found)} capsules; one was expected. Take your copy of it.")
+    if not found:
+        return None
+    (check,) = struct.unpack(">I", found[0][-4:])
+    if zlib.crc32(found[0][4:-4]) != check:
+        raise CapsuleError("The capsule in the PNG file is damaged: its check sum is wrong. Take your copy of it.")
+    return bytes(found[0][8:-4])
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Type and whole bytes of every chunk up to IEND; lengths are checked against the file, nothing is copied."""
+    view, start = memoryview(png), len(_SIGNATURE)
+    while True:
+        if start + 12 > len(view):
+            raise CapsuleError("The PNG file is damaged: it ends too early.")
+        length, kind = struct.unpack_from(">I4s", view, start)
+        end = start + 12 + length
+        if length > MAX_CHUNK or end > len(view) or not kind.isalpha():
+            raise CapsuleError("The PNG file is damaged: a chunk has no valid type or is longer than the file.")
+        if (start == len(_SIGNATURE)) != (kind == b"IHDR"):
+            raise CapsuleError("The PNG file is damaged: it does not start with one header.")
+        yield kind, view[start:end]
+        if kind == b"IEND":
+            return
+        start = end

@@ -45,11 +45,11 @@ def wrap(
     passphrase_env: PassEnv = None,
 ) -> None:
     """Let a second key open sealed pictures too. The pixels stay as they are."""
-    from dbaf.capsule import add_recipient
+    from dbaf.capsule import rewrap
 
     with errors():
         key, second = open_key(key_file, None, passphrase_env), Key.from_file(other)
-    _rewrite(pictures, lambda capsule: add_recipient(capsule, key, second))
+    _rewrite(pictures, lambda capsule: rewrap(capsule, key, add=[second]))
 
 
 @app.command("rotate")
@@ -63,29 +63,29 @@ def rotate(
 
     Copies made before still open with the old key. Recovery from the picture alone still needs the old key.
     """
-    from dbaf.capsule import rotate as rotated
+    from dbaf.capsule import rewrap
 
     with errors():
         key, fresh = open_key(old, None, passphrase_env), Key.from_file(new_key)
-    _rewrite(pictures, lambda capsule: rotated(capsule, key, fresh))
+    _rewrite(pictures, lambda capsule: rewrap(capsule, key, add=[fresh], remove=[key]))
 
 
 def _rewrite(pictures: list[Path], change: Callable[[bytes], bytes]) -> None:
     """Replace the capsules of pictures, in the file or beside it; a failure is told and the rest goes on."""
-    from dbaf.batch import sidecar_of
-    from dbaf.capsule.png import read_capsule, read_sidecar, with_capsule
+    from dbaf.batch import find_capsule, sidecar_of
+    from dbaf.capsule import embed
     from dbaf.files import replacing
 
     failed = 0
     for path in pictures:
         try:
-            inside = read_capsule(path)
-            capsule = inside or read_sidecar(sidecar_of(path))
-            if capsule is None:
-                raise PictureError(f"{path} is not sealed: there is no capsule in it, nor in {sidecar_of(path).name}.")
+            sealed = find_capsule(path)
+            if sealed is None:
+                raise PictureError(f"There is no capsule in it, nor in {sidecar_of(path).name}.")
+            capsule, place = sealed
             changed = change(capsule)
-            data = changed if inside is None else with_capsule(path.read_bytes(), changed, str(path))
-            with replacing(path if inside is not None else sidecar_of(path)) as file:
+            data = embed(path.read_bytes(), changed) if place == path else changed
+            with replacing(place) as file:
                 file.write(data)
         except DbafError as error:
             typer.echo(f"Error: {path}: {error}", err=True)

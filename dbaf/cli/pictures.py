@@ -82,6 +82,7 @@ def anonymize(
 
     def process(picture: "Picture", source: Path) -> "Processed":
         from dbaf.batch import Processed
+        from dbaf.capsule import mask_regions
         from dbaf.capsule import seal as sealed
         from dbaf.images import make_record, to_pil
         from dbaf.weights.bundle import bundle_digest
@@ -94,7 +95,8 @@ def anonymize(
         record = make_record(nonce, refine_steps, irreversible)
         capsule = None
         if seal != SealChoice.none:
-            capsule = sealed(_image(picture), image, keys, bytes.fromhex(bundle_digest(MODEL)))
+            model = bytes.fromhex(bundle_digest(MODEL))
+            capsule = sealed(_image(picture), image, mask_regions(result.mask), keys, model)
         beside = seal == SealChoice.sidecar
         faces = len(result.faces)
         return Processed(image, faces, record, None, None if beside else capsule, capsule if beside else None)
@@ -132,12 +134,12 @@ def recover(
     load = _loader(device)
 
     def process(picture: "Picture", source: Path) -> "Processed":
-        from dbaf.batch import Processed
+        from dbaf.batch import Processed, find_capsule
         from dbaf.images import record_nonce, record_refine_steps, to_pil
 
-        capsule = _capsule_of(source)
-        if capsule is not None:
-            return _opened(capsule, picture, key, force)
+        sealed = find_capsule(source)
+        if sealed is not None:
+            return _opened(sealed[0], picture, key, force)
         nonce, steps = None, refine_steps or 0
         message = "No DBAF record in the file: recovered as linked. If it was unlinked, its faces cannot come back."
         if picture.record is not None:
@@ -177,17 +179,20 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Tell what a picture carries: DBAF record, capsule, and whether it is still the one that was sealed."""
+    from dbaf.batch import find_capsule
     from dbaf.capsule import describe
+    from dbaf.capsule.pixels import picture_hash
     from dbaf.images import read_picture
 
     failed = False
     for path in pictures:
         try:
             picture = read_picture(path)
-            capsule = _capsule_of(path)
+            sealed = find_capsule(path)
             found: dict[str, Any] = {"file": str(path), "record": picture.record, "capsule": None}
-            if capsule is not None:
-                found["capsule"] = describe(capsule, _image(picture))
+            if sealed is not None:
+                found["capsule"] = described = describe(sealed[0])
+                described["picture_unchanged"] = described["picture_sha256"] == picture_hash(_image(picture)).hex()
         except PictureError as error:
             typer.echo(f"Error: {error}", err=True)
             failed = True
@@ -204,7 +209,7 @@ def _told(found: dict[str, Any]) -> str:
         lines.append("  capsule  none")
     else:
         state = "unchanged since" if capsule["picture_unchanged"] else "CHANGED since: only --force opens it"
-        places = "; ".join(f"{w} x {h} at {x}, {y}" for x, y, w, h in capsule["regions"])
+        places = "; ".join(f"{x1 - x0} x {y1 - y0} at {x0}, {y0}" for x0, y0, x1, y1 in capsule["regions"])
         lines.append(f"  capsule  {capsule['bytes']} bytes, {capsule['recipients']} recipient(s), picture {state}")
         lines.append(f"  sealed   {places}")
     return "\n".join(lines)
@@ -217,29 +222,17 @@ def _image(picture: "Picture") -> "Image.Image":
     return to_pil(picture.rgb, picture.alpha, picture.grey)
 
 
-def _capsule_of(source: Path) -> bytes | None:
-    """The capsule in a picture file, or else beside it."""
-    from dbaf.batch import sidecar_of
-    from dbaf.capsule.png import read_capsule, read_sidecar
-
-    return read_capsule(source) or read_sidecar(sidecar_of(source))
-
-
 def _opened(capsule: bytes, picture: "Picture", key: Key, force: bool) -> "Processed":
     """Exact recovery."""
     from dbaf.batch import Processed
-    from dbaf.capsule import ChangedPictureError, sealed_regions, unseal
+    from dbaf.capsule import open_capsule
 
-    try:
-        image = unseal(capsule, _image(picture), key)
-    except ChangedPictureError:
-        if not force:
-            raise
-        pieces = tuple(piece for _, piece in sealed_regions(capsule, key))
-        return Processed(
-            None, len(pieces), message="The picture was changed: wrote its sealed faces only.", pieces=pieces
-        )
-    return Processed(image, len(sealed_regions(capsule, key)), message="Recovered exactly, from the sealed original.")
+    opened = open_capsule(capsule, _image(picture), key, force)
+    if opened.image is None:
+        pieces = tuple(piece for _, piece in opened.faces)
+        message = "The picture was changed: wrote its sealed faces only."
+        return Processed(None, len(pieces), message=message, pieces=pieces)
+    return Processed(opened.image, len(opened.faces), message="Recovered exactly, from the sealed original.")
 
 
 def _batch(

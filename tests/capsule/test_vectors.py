@@ -1,64 +1,76 @@
-"""The committed capsule, read by this software and by a second reader that follows `docs/format.md`."""
+"""The committed capsules: the library and a second implementation open them to the same bytes."""
 
-import hashlib
-import hmac
-import io
+import base64
+import itertools
 import json
-import struct
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+import second
 from PIL import Image
 
-from dbaf.capsule import unseal
+from dbaf.capsule import extract, open_capsule, seal
+from dbaf.capsule.format import parse
+from dbaf.errors import CapsuleError
+from dbaf.images import read_picture, record_nonce, to_pil
 from dbaf.keys import Key
 
-VECTOR = json.loads((Path(__file__).parents[1] / "vectors" / "capsule.json").read_text())
-CAPSULE = bytes.fromhex(VECTOR["capsule"])
-SIZE = (VECTOR["width"], VECTOR["height"])
-PIXELS = bytes.fromhex(VECTOR["picture_rgb"])
+FILE = json.loads((Path(__file__).parents[1] / "vectors" / "capsule.json").read_text())
+STRANGER = bytes(32)
+vectors = pytest.mark.parametrize("vector", FILE["vectors"], ids=lambda v: v["name"])
 
 
-def hkdf(secret: bytes, salt: bytes, label: bytes) -> bytes:
-    return hmac.digest(hmac.digest(salt, secret, "sha256"), label + b"\1", "sha256")
+def samples(vector: dict, name: str) -> bytes:
+    return base64.b64decode(vector[name])
 
 
-def read_by_the_page(data: bytes, master: bytes, number: int) -> list[tuple[tuple[int, ...], Image.Image]]:
-    """Regions and their original pixels, for the recipient of this number."""
-    magic, version, identifier, count = struct.unpack_from(">8sB16sB", data)
-    assert (magic, version) == (b"DBAF-CAP", 1)
-    assert number < count
-    bound = magic + bytes([version]) + identifier
-    wrap = data[26 + 64 * number : 26 + 64 * (number + 1)]
-    key = hkdf(master, wrap[:16], b"dbaf/1/capsule/wrap")
-    content = ChaCha20Poly1305(key).decrypt(bytes(12), wrap[16:], bound)
-    start = 26 + 64 * count
-    _, picture, width, height, mode, regions = struct.unpack_from(">32s32sIIBH", data, start)
-    assert mode == 2
-    assert hashlib.sha256(b"dbaf/1/picture" + struct.pack(">BII", mode, width, height) + PIXELS).digest() == picture
-    end = start + 75 + 16 * regions
-    places = [struct.unpack_from(">IIII", data, start + 75 + 16 * index) for index in range(regions)]
-    cipher = ChaCha20Poly1305(hkdf(content, identifier, b"dbaf/1/capsule/payload"))
-    payload = cipher.decrypt(bytes(12), data[end:], bound + data[start:end])
-    (length,) = struct.unpack_from(">Q", payload)
-    assert set(payload[8 + length :]) <= {0}
-    found, at = [], 8
-    for place in places:
-        (size,) = struct.unpack_from(">I", payload, at)
-        found.append((place, Image.open(io.BytesIO(payload[at + 4 : at + 4 + size]))))
-        at += 4 + size
-    assert at == 8 + length
-    return found
+def picture(vector: dict, name: str) -> Image.Image:
+    return Image.frombytes(vector["mode"], tuple(vector["size"]), samples(vector, name))
 
 
-@pytest.mark.parametrize("number", range(len(VECTOR["masters"])))
-def test_both_readers_give_the_original(number: int) -> None:
-    master = bytes.fromhex(VECTOR["masters"][number])
-    picture = Image.frombytes("RGB", SIZE, PIXELS)
-    restored = unseal(CAPSULE, picture, Key(master))
-    assert hashlib.sha256(restored.tobytes()).hexdigest() == VECTOR["original_sha256"]
-    by_hand = picture.copy()
-    for (x, y, _, _), piece in read_by_the_page(CAPSULE, master, number):
-        by_hand.paste(piece, (x, y))
-    assert by_hand.tobytes() == restored.tobytes()
+@vectors
+def test_second_implementation_from_the_documentation_opens_it(vector: dict) -> None:
+    capsule, output = samples(vector, "capsule"), samples(vector, "output")
+    for master in vector["masters"]:
+        assert second.open_capsule(capsule, output, bytes.fromhex(master)) == samples(vector, "original")
+    assert second.open_capsule(capsule, output, STRANGER) is None
+
+
+@vectors
+def test_library_opens_it(vector: dict) -> None:
+    capsule, output = samples(vector, "capsule"), picture(vector, "output")
+    for master in vector["masters"]:
+        opened = open_capsule(capsule, output, Key(bytes.fromhex(master)))
+        assert opened.image is not None
+        assert opened.image.tobytes() == samples(vector, "original")
+        assert [list(region) for region, _ in opened.faces] == vector["regions"]
+    with pytest.raises(CapsuleError, match="does not open"):
+        open_capsule(capsule, output, Key(STRANGER))
+
+
+@vectors
+def test_the_same_randomness_gives_the_same_capsule(vector: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the deflated bytes, which may differ between versions of zlib."""
+    random: Iterator[str] = itertools.chain([vector["content_key"], vector["id"]], vector["wrap_salts"])
+    monkeypatch.setattr(secrets, "token_bytes", lambda count: bytes.fromhex(next(random)))
+    keys = [Key(bytes.fromhex(master)) for master in vector["masters"]]
+    regions = [tuple(region) for region in vector["regions"]]
+    model = bytes.fromhex(vector["model"])
+    again = parse(seal(picture(vector, "original"), picture(vector, "output"), regions, keys, model))
+    committed = parse(samples(vector, "capsule"))
+    assert again.head_bytes == committed.head_bytes
+    assert again.wraps == committed.wraps
+    assert next(random, None) is None
+
+
+def test_png_with_record_and_capsule(tmp_path: Path) -> None:
+    """The PNG of the file holds the first vector."""
+    png, vector = base64.b64decode(FILE["png"]), FILE["vectors"][0]
+    assert extract(png) == second.capsule_in_png(png) == samples(vector, "capsule")
+    (tmp_path / "a.png").write_bytes(png)
+    read = read_picture(tmp_path / "a.png")
+    assert to_pil(read.rgb, read.alpha, read.grey).tobytes() == samples(vector, "output")
+    assert read.record is not None
+    assert record_nonce(read.record) == bytes(range(16))
