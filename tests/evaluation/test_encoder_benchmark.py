@@ -1,0 +1,51 @@
+"""benchmarks/encoder.py: figures from records."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "encoder.py"
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("encoder_benchmark", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_strangers_are_other_people(script: ModuleType) -> None:
+    people = ["a", "a", "b", "b", "c"]
+    assert [script.next_stranger(people, index) for index in range(5)] == [2, 2, 4, 4, 0]
+    assert script.next_stranger(["a"], 0) == 0
+
+
+def test_figures_leave_out_photos_without_a_face(script: ModuleType) -> None:
+    def record(person: int, moved: float) -> dict:
+        embedding = torch.nn.functional.one_hot(torch.tensor(person), 4).double()
+        return {
+            "faces": 1,
+            "embedding": embedding.tolist(),
+            "reconstructed": (embedding + moved / 2).tolist(),  # at a distance of `moved`
+            "landmarks": 0.05,
+            "rotation": [1.0, -2.0, 0.5],
+            "agrees": person != 0,
+            "seconds": 0.1,
+        }
+
+    photos = [SimpleNamespace(person=name) for name in "abcd"]
+    records = [record(0, 0.1), record(1, 0.1), record(2, 0.9), {"faces": 0}]
+    found = script.figures(photos, records, 0.5)
+    assert (found["photos"], found["faces"]) == (4, 3)
+    assert found["accepted"]["value"] == pytest.approx(2 / 3, abs=1e-3)
+    assert found["strangers_accepted"]["value"] == 0
+    assert found["expression_agreement"]["value"] == pytest.approx(2 / 3, abs=1e-3)
+    assert found["pitch_error_degrees"]["value"] == 2
