@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dbaf import demo
-from dbaf.images import read_picture
+from dbaf.images import read_picture, to_pil
 from dbaf.keys import Key
 
 
@@ -47,7 +47,8 @@ class PaperPipeline:
         self.given.append(picture)
         self.keys.append(key)
         shade = 0.05 + 0.2 * key.latent_noise()[0, 0].sigmoid()
-        return SimpleNamespace(picture=(picture + sign * shade).clamp(-1, 1))
+        image = to_pil((picture + sign * shade).clamp(-1, 1))
+        return SimpleNamespace(image=image, mask=torch.ones_like(picture[:, :1]))
 
 
 def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,20 +56,23 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setattr(demo.Pipeline, "from_pretrained", lambda name: pipeline)
     out = tmp_path / "new" / "demo"
     demo.run(out)
-    names = ["anonymized", "comparison", "original", "recovered", "wrong_key"]
+    names = ["anonymized", "comparison", "original", "recovered", "unsealed", "wrong_key"]
     assert sorted(path.name for path in out.iterdir()) == [f"{name}.png" for name in names]
     pictures = {name: read_picture(out / f"{name}.png").rgb for name in names}
     for given, source in zip(pipeline.given, ("original", "anonymized", "anonymized"), strict=True):
         assert torch.equal(given, pictures[source])
+    assert torch.equal(pictures["unsealed"], pictures["original"])
+    assert not torch.equal(pictures["recovered"], pictures["wrong_key"])
     right, again, wrong = pipeline.keys
     assert right is again
     assert not torch.equal(right.latent_noise(), wrong.latent_noise())
     height, width = pictures["original"].shape[2:]
     assert pictures["comparison"].shape[3] == width
-    assert pictures["comparison"].shape[2] > 4 * height
+    assert pictures["comparison"].shape[2] > 5 * height
     printed = capsys.readouterr().out
-    assert printed.count("\n") == 1
+    assert printed.count("\n") == 2
     assert "recovered" in printed
+    assert "bit for bit: True" in printed
     demo.run(out)  # a second run replaces the first
 
 
