@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbaf.keys import Key
-    from dbaf.pipeline import Pipeline, Result
+    from dbaf.pipeline import Pipeline
+    from dbaf.stages import Result
 
 __all__ = ["Key", "Pipeline", "Result"]
 
@@ -22,8 +23,12 @@ def __getattr__(name: str) -> Any:
         from dbaf.keys import Key
 
         return Key
-    if name in ("Pipeline", "Result"):
-        from dbaf import pipeline
+    if name == "Pipeline":
+        from dbaf.pipeline import Pipeline
 
-        return getattr(pipeline, name)
+        return Pipeline
+    if name == "Result":
+        from dbaf.stages import Result
+
+        return Result
     raise AttributeError(f"module 'dbaf' has no attribute '{name}'")

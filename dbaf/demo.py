@@ -22,7 +22,7 @@ CAPTIONS = {
     "original": "original",
     "anonymized": "anonymized",
     "unsealed": "unsealed with the key: the original, bit for bit",
-    "recovered": "recovered with the key from the picture alone",
+    "recovered": "recovered with the key from the pixels alone, without the seal",
     "wrong_key": "the same with a wrong key",
 }
 

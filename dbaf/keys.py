@@ -1,7 +1,7 @@
 """Secret keys: where they come from, how they are stored, and the latent key that they give.
 
 `docs/format.md` specifies all of it; vectors are in `tests/vectors/keys.json`. Every use of the master key has a label
-of its own in HKDF (RFC 5869, SHA-256): check value, linked and unlinked latent key, wraps of capsules.
+of its own in HKDF (RFC 5869, SHA-256): check value, linked and unlinked latent key, wraps of capsules, imprints.
 """
 
 import base64
@@ -147,6 +147,10 @@ class Key:
         if len(salt) != _SALT_BYTES:
             raise SecretError(f"A salt has {_SALT_BYTES} bytes; {len(salt)} were given.")
         return derive(self._bytes(), bytes(salt), b"dbaf/1/capsule/wrap")
+
+    def imprint_key(self) -> bytes:
+        """The key of AES-256-SIV for imprints (`dbaf.imprint`): 64 secret bytes. SecretError if it was wiped."""
+        return derive(self._bytes(), None, b"dbaf/1/imprint", 64)
 
     @property
     def check(self) -> str:

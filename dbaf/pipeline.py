@@ -5,7 +5,6 @@ Faces go through the networks one by one, so a picture gives the same bytes alon
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,56 +13,21 @@ from PIL import Image
 from dbaf.cid import CID
 from dbaf.encoders.compact import SIZE, CompactEncoder
 from dbaf.encoders.refine import refine
-from dbaf.errors import NoFaceError
+from dbaf.errors import NoFaceError, PictureError
 from dbaf.faces import Face, FaceFinder, crop, paste
 from dbaf.faces.mask import inner_mask, reach, to_square
 from dbaf.generators import load_generator
-from dbaf.images import from_pil, to_pil
+from dbaf.images import from_pil
+from dbaf.imprint import LatentCode, open_imprint, seal_imprint
+from dbaf.imprint.faces import read_face, write_face
 from dbaf.keys import Key
 from dbaf.kria import KRIA
 from dbaf.maar import MAAR
+from dbaf.stages import Attributes, Encoding, Identity, Rendering, Result
 from dbaf.weights.bundle import bundle_folder, load_network
 
 Progress = Callable[[int, int], None]
 GREY = 2 / 255  # largest channel difference of a picture that counts as grey
-
-
-@dataclass
-class Encoding:
-    """What the encoder makes of F faces: W+ codes [F, L, 512] and, px -> maps [F, C, px, px], what MAAR takes."""
-
-    latent: torch.Tensor
-    features: dict[int, torch.Tensor]
-
-
-@dataclass
-class Attributes:
-    """Everything about F faces but who they are: attribute codes [F, L, 512] and the encoder's maps."""
-
-    code: torch.Tensor
-    features: dict[int, torch.Tensor]
-
-
-@dataclass
-class Result:
-    """A finished picture.
-
-    Attributes:
-        picture: [1, 3, H, W] in [-1, 1].
-        mask: [1, 1, H, W] in [0, 1], 1 where a face was replaced; 0 where the picture is bit for bit the input.
-        faces: the faces found in the input, left to right.
-        latents: their rendered W+ codes [F, L, 512].
-    """
-
-    picture: torch.Tensor
-    mask: torch.Tensor
-    faces: list[Face]
-    latents: torch.Tensor
-
-    @property
-    def image(self) -> Image.Image:
-        """The picture as an 8-bit PIL image."""
-        return to_pil(self.picture)
 
 
 class Pipeline:
@@ -77,6 +41,7 @@ class Pipeline:
         self.cid = load_network(folder, "cid", CID, device)
         self.kria = load_network(folder, "kria", KRIA, device)
         self.maar = load_network(folder, "maar", MAAR, device)
+        self.latent_code = load_network(folder, "imprint", LatentCode, device)
 
     @classmethod
     def from_pretrained(cls, name: str = "mobile", device: str = "auto") -> "Pipeline":
@@ -111,7 +76,7 @@ class Pipeline:
                 two cores; 40 is a good number.
             progress: called with (done, total) after each step of this.
         """
-        codes, maps, done = [], [], itertools.count(1)
+        codes, maps, imprints, done = [], [], [], itertools.count(1)
 
         def stepped() -> None:
             if progress:
@@ -124,55 +89,93 @@ class Pipeline:
                 code = refine(self.generator, self.encoder, square, code, refine_steps, stepped)
             codes.append(code)
             maps.append(features)
-        return Encoding(torch.cat(codes), {px: torch.cat([m[px] for m in maps]) for px in maps[0]})
+            imprints.append(read_face(picture, face, self.latent_code.lengths))
+        return Encoding(torch.cat(codes), {px: torch.cat([m[px] for m in maps]) for px in maps[0]}, imprints)
 
     @torch.no_grad()
-    def disentangle(self, encoding: Encoding) -> tuple[torch.Tensor, Attributes]:
-        """Split W+ codes into identity codes [F, L, 512] and attributes; codes are identity + attributes."""
+    def disentangle(self, encoding: Encoding) -> tuple[Identity, Attributes]:
+        """Split W+ codes into identity and attributes; a W+ code is the sum of its identity and attribute codes."""
         code = torch.cat([self.cid(latent) for latent in encoding.latent.split(1)])
-        return encoding.latent - code, Attributes(code, encoding.features)
+        found = [[] if sealed is None else [sealed] for sealed in encoding.imprints]
+        who = Identity(encoding.latent - code, encoding.latent, found, [False] * len(code))
+        return who, Attributes(code, encoding.features)
 
     @torch.no_grad()
-    def anonymize_identity(self, identity: torch.Tensor, key: Key, nonce: bytes | None = None) -> torch.Tensor:
-        """KRIA under a key: identity codes [F, L, 512] to those of other people.
+    def anonymize_identity(
+        self, identity: Identity, key: Key, nonce: bytes | None = None, imprint: bool = True
+    ) -> Identity:
+        """KRIA under a key: F identities to those of other people.
 
         Args:
-            identity: identity codes [F, L, 512].
+            identity: of F faces.
             key: the secret.
             nonce: 16 bytes for an unlinked picture; None: linked, the key alone decides.
-        """
-        latent_key = self.generator.mapping(key.latent_noise(nonce).to(self.device))[None]  # [1, groups, 512]
-        return torch.cat([self.kria(code, latent_key) for code in identity.split(1)])
+            imprint: seal the old W+ codes for `render` to hide in the new faces.
 
-    def recover_identity(self, identity: torch.Tensor, key: Key, nonce: bytes | None = None) -> torch.Tensor:
-        """The inverse of `anonymize_identity`: the same network, applied again with the same key and nonce."""
-        return self.anonymize_identity(identity, key, nonce)
+        Raises:
+            PictureError: a face holds an imprint. KRIA would give the original faces if the key were the same.
+        """
+        if any(identity.imprints):
+            raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
+        coder = self.latent_code
+        sealed = [
+            [seal_imprint(coder.pack(code, length), key, coder.digest) for length in coder.lengths] if imprint else []
+            for code in identity.latent
+        ]
+        return Identity(self._kria(identity.code, key, nonce), identity.latent, sealed, [False] * len(sealed))
+
+    @torch.no_grad()
+    def recover_identity(
+        self, identity: Identity, key: Key, nonce: bytes | None = None, imprint: bool = True
+    ) -> Identity:
+        """The inverse of `anonymize_identity`: from the imprint where it opens, else by KRIA from the looks.
+
+        A wrong key opens none, and then gives yet other people.
+
+        Args:
+            identity: of F faces.
+            key: the secret.
+            nonce: as it was for `anonymize_identity`; imprints need none.
+            imprint: False leaves imprints aside.
+        """
+        code, latent = self._kria(identity.code, key, nonce), identity.latent.clone()
+        restored = [False] * len(code)
+        for index, found in enumerate(identity.imprints if imprint else []):
+            for sealed in found:
+                packed = open_imprint(sealed, key, self.latent_code.digest)
+                if packed is not None:
+                    latent[index], restored[index] = self.latent_code.unpack(packed), True
+                    code[index] = latent[index] - self.cid(latent[index : index + 1])[0]
+        return Identity(code, latent, [[] for _ in restored], restored)
+
+    def _kria(self, code: torch.Tensor, key: Key, nonce: bytes | None) -> torch.Tensor:
+        """Identity codes [F, L, 512] there or back."""
+        latent_key = self.generator.mapping(key.latent_noise(nonce).to(self.device))[None]  # [1, groups, 512]
+        return torch.cat([self.kria(one, latent_key) for one in code.split(1)])
 
     @torch.no_grad()
     def render(
         self,
         picture: torch.Tensor,
         faces: list[Face],
-        identity: torch.Tensor,
+        identity: Identity,
         attributes: Attributes,
         progress: Progress | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Render every face and paste it over the old one.
+    ) -> Rendering:
+        """Render every face, paste it over the old one, and write its imprint.
 
         Args:
             picture: [1, 3, H, W] in [-1, 1].
             faces: F faces of it.
-            identity: identity codes [F, L, 512].
+            identity: of these faces.
             attributes: of the same faces.
             progress: called with (done, F) after each face.
-
-        Returns:
-            The new picture [1, 3, H, W] and the union mask [1, 1, H, W] in [0, 1].
         """
         mask = picture.new_zeros(1, 1, *picture.shape[-2:])
+        owner = torch.full(picture.shape[-2:], -1, dtype=torch.int16)  # which face a pixel shows
         grey = bool((picture.amax(1) - picture.amin(1)).max() <= GREY)
         for index, face in enumerate(faces):
-            latent = identity[index : index + 1] + attributes.code[index : index + 1]  # [1, L, 512]
+            latent = identity.whole(index, attributes)  # [1, L, 512]
             noise = self.maar({px: maps[index : index + 1] for px, maps in attributes.features.items()})
             patch = self.generator(latent, noise).clamp(-1, 1).to(picture.device)  # [1, 3, S, S]
             if grey:
@@ -182,9 +185,14 @@ class Pipeline:
             mesh = self.finder.retrace(patch, points).mesh
             picture, face_mask = paste(picture, patch, face, mesh)
             mask = torch.maximum(mask, face_mask)
+            owner[face_mask[0, 0].cpu() > 0] = index
             if progress:
                 progress(index + 1, len(faces))
-        return picture, mask
+        imprinted = []
+        for index, sealed in enumerate(identity.imprints):
+            picture, fits = write_face(picture, owner == index, sealed)
+            imprinted.append(fits)
+        return Rendering(picture, mask, imprinted)
 
     def anonymize(
         self,
@@ -193,6 +201,7 @@ class Pipeline:
         nonce: bytes | None = None,
         refine_steps: int = 0,
         progress: Progress | None = None,
+        imprint: bool = True,
     ) -> Result:
         """Give every face of a picture another identity.
 
@@ -203,11 +212,17 @@ class Pipeline:
                 `dbaf.keys.new_nonce`: unlinked, and recovery needs them.
             refine_steps: see `encode`.
             progress: called with (done, total) after each refinement step and each rendered face.
+            imprint: hide the sealed identity of each face in its new pixels, where there is room.
 
         Raises:
             NoFaceError: there is no face.
+            PictureError: a face holds an imprint: it was anonymized before.
         """
-        return self._run(image, lambda identity: self.anonymize_identity(identity, key, nonce), refine_steps, progress)
+
+        def change(identity: Identity) -> Identity:
+            return self.anonymize_identity(identity, key, nonce, imprint)
+
+        return self._run(image, change, refine_steps, progress)
 
     def recover(
         self,
@@ -217,11 +232,18 @@ class Pipeline:
         refine_steps: int = 0,
         progress: Progress | None = None,
     ) -> Result:
-        """Bring the identities back, from the picture alone. Arguments and errors as in `anonymize`.
+        """Bring the identities back, from the picture alone. Arguments as in `anonymize`; raises NoFaceError.
 
-        A wrong key is no error: it gives yet other people.
+        A wrong key is no error: it gives yet other people. `Result.restored` tells which faces had a readable imprint.
         """
-        return self._run(image, lambda identity: self.recover_identity(identity, key, nonce), refine_steps, progress)
+
+        def change(identity: Identity) -> Identity:
+            return self.recover_identity(identity, key, nonce)
+
+        result = self._run(image, change, 0, progress)
+        if refine_steps and not all(result.restored):  # refinement adds nothing to what imprints say
+            result = self._run(image, change, refine_steps, progress)
+        return result
 
     def reconstruct(
         self, image: Image.Image | torch.Tensor, refine_steps: int = 0, progress: Progress | None = None
@@ -232,7 +254,7 @@ class Pipeline:
     def _run(
         self,
         image: Image.Image | torch.Tensor,
-        change: Callable[[torch.Tensor], torch.Tensor],
+        change: Callable[[Identity], Identity],
         refine_steps: int,
         progress: Progress | None,
     ) -> Result:
@@ -248,8 +270,9 @@ class Pipeline:
 
         identity, attributes = self.disentangle(self.encode(picture, faces, refine_steps, stepped))
         identity = change(identity)
-        picture, mask = self.render(picture, faces, identity, attributes, stepped)
-        return Result(picture, mask, faces, identity + attributes.code)
+        made = self.render(picture, faces, identity, attributes, stepped)
+        latents = torch.cat([identity.whole(index, attributes) for index in range(len(faces))])
+        return Result(made.picture, made.mask, made.imprinted, faces, latents, identity.restored)
 
 
 def _covered(face: Face) -> torch.Tensor:

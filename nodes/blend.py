@@ -4,7 +4,8 @@ import torch
 from comfy_api.latest import io
 
 from dbaf.faces import Face
-from dbaf.pipeline import Attributes, Pipeline
+from dbaf.pipeline import Pipeline
+from dbaf.stages import Attributes
 
 from .border import check_counts, progress, to_image, to_pictures
 from .identity import Identities
@@ -55,7 +56,8 @@ class MaarBlend(io.ComfyNode):
             picture, codes, rest = pictures[index], identity[index], attributes[index]
             mask = torch.zeros_like(picture[:, :1])  # [1, 1, H, W]
             if codes is not None and rest is not None:
-                picture, mask = model.render(picture, faces[index], codes, rest, step)
+                made = model.render(picture, faces[index], codes, rest, step)
+                picture, mask = made.picture, made.mask
             images.append(to_image(picture, mask, image[index : index + 1]))
             masks.append(mask[:, 0].cpu())  # [1, H, W]
         return io.NodeOutput(torch.cat(images), torch.cat(masks))

@@ -1,9 +1,9 @@
 """DBAF Disentangle."""
 
-import torch
 from comfy_api.latest import io
 
-from dbaf.pipeline import Attributes, Encoding, Pipeline
+from dbaf.pipeline import Pipeline
+from dbaf.stages import Attributes, Encoding, Identity
 
 from .border import each_picture
 from .sockets import AttributesSocket, IdentitySocket, LatentSocket, PerPicture, model_input, schema
@@ -31,7 +31,7 @@ class Disentangle(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Pipeline, latent: PerPicture[Encoding | None]) -> io.NodeOutput:
-        identity: PerPicture[torch.Tensor | None] = PerPicture()
+        identity: PerPicture[Identity | None] = PerPicture()
         attributes: PerPicture[Attributes | None] = PerPicture()
         for index in each_picture(len(latent)):
             encoding = latent[index]

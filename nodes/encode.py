@@ -5,7 +5,8 @@ from comfy_api.latest import io
 
 from dbaf.faces import Face
 from dbaf.images import MOST_REFINE_STEPS
-from dbaf.pipeline import Encoding, Pipeline
+from dbaf.pipeline import Pipeline
+from dbaf.stages import Encoding
 
 from .border import check_counts, progress, to_pictures
 from .sockets import FacesSocket, LatentSocket, PerPicture, model_input, schema

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable
 
-import torch
 from comfy_api.latest import io
 
 from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
+from dbaf.stages import Identity
 
 from .border import each_picture
 from .sockets import IdentitySocket, KeySocket, PerPicture, model_input, schema
 
-Identities = PerPicture[torch.Tensor | None]  # [F, L, 512] per picture
+Identities = PerPicture[Identity | None]
 
 
-def _map(change: Callable[[torch.Tensor], torch.Tensor], identity: Identities) -> io.NodeOutput:
+def _map(change: Callable[[Identity], Identity], identity: Identities) -> io.NodeOutput:
     changed: Identities = PerPicture()
     for index in each_picture(len(identity)):
         codes = identity[index]
@@ -38,13 +38,19 @@ class Anonymize(io.ComfyNode):
                 model_input(),
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the original picture."),
                 KeySocket.Input("key", tooltip="From DBAF Key. Linkage is 'linked': the key alone decides."),
+                io.Boolean.Input(
+                    "imprint",
+                    default=True,
+                    tooltip="Hide the original identity, encrypted under the key, in the pixels of the new face, so "
+                    "that DBAF Recover brings it back well. It survives PNG and good JPEG, but no resizing.",
+                ),
             ],
             outputs=[IdentitySocket.Output(display_name="new_identity", tooltip="For DBAF MAAR Blend.")],
         )
 
     @classmethod
-    def execute(cls, model: Pipeline, identity: Identities, key: Key) -> io.NodeOutput:
-        return _map(lambda codes: model.anonymize_identity(codes, key), identity)
+    def execute(cls, model: Pipeline, identity: Identities, key: Key, imprint: bool) -> io.NodeOutput:
+        return _map(lambda who: model.anonymize_identity(who, key, imprint=imprint), identity)
 
 
 class Recover(io.ComfyNode):
@@ -56,9 +62,10 @@ class Recover(io.ComfyNode):
             "DBAF_Recover",
             display_name="DBAF Recover",
             aliases=["restore face", "deanonymize", "original identity", "KRIA"],
-            description="Brings the original identity back under the key that anonymized it. With another key it gives "
-            "yet another plausible face and no error. Linked pictures only: one that the command line made with "
-            "--linkage unlinked keeps a nonce in its file, which an IMAGE does not carry.",
+            description="Brings the original identity back under the key that anonymized it: from the imprint in the "
+            "pixels if it is there, else roughly, from the looks of the new face. With another key it gives yet "
+            "another plausible face and no error. Without an imprint, linked pictures only: one that the command line "
+            "made with --linkage unlinked keeps a nonce in its file, which an IMAGE does not carry.",
             inputs=[
                 model_input(),
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the anonymized picture."),
@@ -69,4 +76,4 @@ class Recover(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Pipeline, identity: Identities, key: Key) -> io.NodeOutput:
-        return _map(lambda codes: model.recover_identity(codes, key), identity)
+        return _map(lambda who: model.recover_identity(who, key), identity)

@@ -12,7 +12,7 @@ ModelSocket = io.Custom("DBAF_MODEL")  # dbaf.pipeline.Pipeline
 KeySocket = io.Custom("DBAF_KEY")  # dbaf.keys.Key: redacted repr, refuses pickling
 FacesSocket = io.Custom("DBAF_FACES")  # PerPicture[list[Face]]; an empty list = a picture without a face
 LatentSocket = io.Custom("DBAF_LATENT")  # PerPicture[Encoding | None]; None = a picture without a face, here and below
-IdentitySocket = io.Custom("DBAF_IDENTITY")  # PerPicture[Tensor [F, L, 512] | None]
+IdentitySocket = io.Custom("DBAF_IDENTITY")  # PerPicture[Identity | None]
 AttributesSocket = io.Custom("DBAF_ATTRIBUTES")  # PerPicture[Attributes | None]
 
 Entry = TypeVar("Entry")

@@ -1,6 +1,6 @@
 """A stand-in for the networks: 'anonymizing' adds key-dependent noise that 'recovering' takes away again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from dbaf.keys import Key
 class FakeResult:
     picture: torch.Tensor
     faces: list[str]
+    imprinted: list[bool] = field(default_factory=lambda: [True])
+    restored: list[bool] = field(default_factory=lambda: [False])
 
     @property
     def mask(self) -> torch.Tensor:
@@ -23,7 +25,7 @@ class FakeResult:
 
 
 class FakePipeline:
-    """Grey-level arithmetic on uint8, so that there and back is exact. A black picture has no face."""
+    """Grey-level arithmetic on uint8, so that there and back is exact. A black picture has no face, none an imprint."""
 
     def _shift(self, image: torch.Tensor, key: Key | None, nonce: bytes | None, sign: int) -> FakeResult:
         assert image.dtype == torch.float32
@@ -38,7 +40,9 @@ class FakePipeline:
         values = ((image + 1) * 127.5).round().long() + sign * steps.view(height, width)
         return FakeResult((values % 256).float() / 127.5 - 1, ["face"])
 
-    def anonymize(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0) -> FakeResult:
+    def anonymize(
+        self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0, imprint: bool = True
+    ) -> FakeResult:
         return self._shift(image, key, nonce, 1)
 
     def recover(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0) -> FakeResult:

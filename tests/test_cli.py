@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def test_recovery_without_a_record_says_so(tmp_path: Path, key: Path) -> None:
         image.save(tmp_path / "resaved.bmp")
     result = dbaf_("recover", tmp_path / "resaved.bmp", "-o", tmp_path / "back", "--key-file", key)
     assert result.exit_code == 0
-    assert "recovered as linked" in result.output
+    assert "as linked: there is no DBAF record" in result.output
     assert (pixels(tmp_path / "back" / "resaved.png") == pixels(tmp_path / "a.png")).all()
 
 
@@ -360,11 +361,38 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(dbaf.files.__file__).parents[1])}
 
 
+def test_imprints_are_told_of(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    class Noting(FakePipeline):
+        def anonymize(
+            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, imprint: bool = True
+        ) -> FakeResult:
+            asked.append(imprint)
+            return replace(super().anonymize(image, key, nonce), imprinted=[False])
+
+        def recover(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0) -> FakeResult:
+            return replace(super().recover(image, key, nonce), restored=[True])
+
+    use_fake(monkeypatch, Noting)
+    source, safe, options = portrait(tmp_path / "a.png"), tmp_path / "safe", ("--key-file", key, "--overwrite")
+    assert "1 of 1 faces are too small for an imprint" in dbaf_("anonymize", source, "-o", safe, *options).output
+    assert "too small" not in dbaf_("anonymize", source, "-o", safe, *options, "--seal", "embed").output
+    assert "too small" not in dbaf_("anonymize", source, "-o", safe, *options, "--no-imprint").output
+    irreversible = ("--linkage", "irreversible", "--overwrite")
+    assert "too small" not in dbaf_("anonymize", source, "-o", safe, *irreversible).output
+    assert asked == [True, True, False, False]
+    dbaf_("anonymize", source, "-o", safe, *options)
+    assert "1 of 1 faces from their imprints" in dbaf_("recover", safe, "-o", tmp_path / "back", *options).output
+
+
 def test_refinement_steps_travel_with_the_picture(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
     class Noting(FakePipeline):
-        def anonymize(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0) -> FakeResult:
+        def anonymize(
+            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, imprint: bool = True
+        ) -> FakeResult:
             seen.append(steps)
             return super().anonymize(image, key, nonce)
 

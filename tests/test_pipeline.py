@@ -1,13 +1,16 @@
 """The whole chain with the embedded weights, on generated people."""
 
+import io
+
 import pytest
 import torch
 from PIL import Image
 
-from dbaf.errors import NoFaceError
+from dbaf.errors import NoFaceError, PictureError
 from dbaf.images import from_pil, to_pil
 from dbaf.keys import Key, new_nonce
-from dbaf.pipeline import Pipeline, Result
+from dbaf.pipeline import Pipeline
+from dbaf.stages import Identity, Result
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +66,17 @@ def test_another_key_or_nonce_gives_another_face(
     faces = pipeline.detect(group)[:1]
     identity, _ = pipeline.disentangle(pipeline.encode(group, faces))
     linked = pipeline.anonymize_identity(identity, key)
-    assert torch.equal(linked, pipeline.anonymize_identity(identity, key))
+    again = pipeline.anonymize_identity(identity, key)
+    assert torch.equal(linked.code, again.code)
+    assert linked.imprints == again.imprints
     for other in (
         pipeline.anonymize_identity(identity, Key(bytes(32))),
         pipeline.anonymize_identity(identity, key, new_nonce()),
     ):
-        assert (other - linked).abs().mean() > 0.02
+        assert (other.code - linked.code).abs().mean() > 0.02
 
 
-def test_the_right_key_comes_closer_than_a_wrong_one(pipeline: Pipeline, group: torch.Tensor) -> None:
+def test_even_from_the_looks_the_right_key_comes_closer(pipeline: Pipeline, group: torch.Tensor) -> None:
     """On average over 4 fixed keys and 3 people, through 8 bits: first weights do not manage it for everybody."""
     keys = [Key(bytes([number]) * 32) for number in range(1, 5)]
     original, _ = pipeline.disentangle(pipeline.encode(group, pipeline.detect(group)))
@@ -80,8 +85,66 @@ def test_the_right_key_comes_closer_than_a_wrong_one(pipeline: Pipeline, group: 
         saved = from_pil(pipeline.anonymize(group, secret).image).rgb
         seen, _ = pipeline.disentangle(pipeline.encode(saved, pipeline.detect(saved)))
         for other, errors in ((secret, right), (keys[number - 1], wrong)):
-            errors.append((pipeline.recover_identity(seen, other) - original).square().mean().item())
+            former = pipeline.recover_identity(seen, other, imprint=False)
+            errors.append((former.code - original.code).square().mean().item())
     assert sum(right) < 0.97 * sum(wrong), (right, wrong)
+
+
+def saved(result: Result, quality: int | None = None) -> torch.Tensor:
+    """The picture as it comes out of a PNG file, or a JPEG file."""
+    data = io.BytesIO()
+    result.image.save(data, "PNG") if quality is None else result.image.save(data, "JPEG", quality=quality)
+    with Image.open(data) as image:
+        return from_pil(image).rgb
+
+
+def off(one: Identity, other: Identity) -> float:
+    return (one.code - other.code).square().mean().item()
+
+
+@pytest.mark.parametrize("quality", [None, 90])
+def test_imprints_bring_identities_back(
+    pipeline: Pipeline, anonymized: Result, group: torch.Tensor, key: Key, quality: int | None
+) -> None:
+    original, _ = pipeline.disentangle(pipeline.encode(group, anonymized.faces))
+    assert anonymized.imprinted == [True] * 3
+    picture = saved(anonymized, quality)
+    seen, _ = pipeline.disentangle(pipeline.encode(picture, pipeline.detect(picture)))
+    right, wrong = (pipeline.recover_identity(seen, other) for other in (key, Key(bytes(32))))
+    looks = pipeline.recover_identity(seen, key, imprint=False)
+    assert right.restored == [True] * 3
+    assert wrong.restored == looks.restored == [False] * 3
+    assert off(right, original) < 0.3 * off(looks, original)
+    assert (wrong.code - pipeline.recover_identity(seen, Key(bytes(32)), imprint=False).code).abs().max() == 0
+
+
+def test_imprints_need_neither_nonce_nor_record(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
+    small = to_pil(portrait).resize((256, 256))
+    made = pipeline.anonymize(small, key, new_nonce())
+    assert pipeline.recover(saved(made), key).restored == [True]
+
+
+def test_what_was_anonymized_is_not_anonymized_again(pipeline: Pipeline, anonymized: Result, key: Key) -> None:
+    """KRIA is its own inverse: the same key would give the original faces."""
+    for again in (key, Key(bytes(32))):
+        with pytest.raises(PictureError, match="Already pseudonymised"):
+            pipeline.anonymize(saved(anonymized), again)
+
+
+def test_imprints_can_be_left_out(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
+    small = to_pil(portrait).resize((256, 256))
+    plain, marked = pipeline.anonymize(small, key, imprint=False), pipeline.anonymize(small, key)
+    assert (plain.imprinted, marked.imprinted) == ([False], [True])
+    assert pipeline.recover(saved(plain), key).restored == [False]
+    difference = (saved(plain) - saved(marked)) * 127.5
+    assert 0 < difference.square().mean() < 255**2 / 10**4  # 40 dB
+    assert torch.equal(plain.mask, marked.mask)
+    assert not difference[(marked.mask == 0).expand_as(difference)].any()
+
+
+def test_tiny_faces_have_no_room_for_an_imprint(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
+    tiny = pipeline.anonymize(to_pil(portrait).resize((78, 78)), key)
+    assert tiny.imprinted == [False]
 
 
 def test_codes_do_not_depend_on_what_surrounds_the_face(pipeline: Pipeline, portrait: torch.Tensor) -> None:

@@ -3,7 +3,6 @@
 Identity is the colour of a square in the middle of a photo; a key adds a colour to it and takes the same off again.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from dbaf.evaluation.run import Setup
 from dbaf.faces.face import Face
 from dbaf.images import to_pil, write_png
 from dbaf.keys import Key
+from dbaf.stages import Rendering
 
 SIDE = 64
 MASTER = b"\xf0\x9fSecretSecretSecret\x00\x01\x02\x03\x04\x05\x06\x07\xffAB\xfe"
@@ -46,11 +46,6 @@ def face(x: float = 32, y: float = 32, size: float = 30.0) -> Face:
     return Face((x - half, y - half, x + half, y + half), 1.0, points + torch.tensor([x, y]), mesh)
 
 
-@dataclass
-class Made:
-    picture: torch.Tensor
-
-
 class TogglingPipeline:
     def __init__(self, faces: list[Face] | None = None) -> None:
         self.faces = [face()] if faces is None else faces
@@ -71,23 +66,23 @@ class TogglingPipeline:
     def anonymize_identity(self, identity: torch.Tensor, key: Key, nonce: bytes | None) -> torch.Tensor:
         return identity + self.amount(key, nonce)
 
-    def recover_identity(self, identity: torch.Tensor, key: Key, nonce: bytes | None) -> torch.Tensor:
+    def recover_identity(
+        self, identity: torch.Tensor, key: Key, nonce: bytes | None, imprint: bool = True
+    ) -> torch.Tensor:
         return identity - self.amount(key, nonce)
 
-    def render(
-        self, picture: torch.Tensor, faces: list[Face], identity: torch.Tensor, attributes: None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def render(self, picture: torch.Tensor, faces: list[Face], identity: torch.Tensor, attributes: None) -> Rendering:
         self.renders += 1
         out, mask = picture.clone(), torch.zeros(1, 1, SIDE, SIDE)
         out[:, :, 20:44, 20:44] = identity
         mask[:, :, 20:44, 20:44] = 1
-        return out, mask
+        return Rendering(out, mask, [False])
 
-    def anonymize(self, image: Any, key: Key, nonce: bytes | None) -> Made:
+    def anonymize(self, image: Any, key: Key, nonce: bytes | None) -> Rendering:
         from dbaf.images import from_pil
 
         picture = from_pil(image).rgb
-        return Made(self.render(picture, [], self.encode(picture, []) + self.amount(key, nonce), None)[0])
+        return self.render(picture, [], self.encode(picture, []) + self.amount(key, nonce), None)
 
 
 class Difference(torch.nn.Module):

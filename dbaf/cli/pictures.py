@@ -63,6 +63,12 @@ def anonymize(
     recipient: Annotated[
         list[Path] | None, typer.Option(help="Key file of somebody else who may open the seal; may be repeated.")
     ] = None,
+    imprint: Annotated[
+        bool,
+        typer.Option(
+            help="Hide each face's identity, encrypted under the key, in its pixels: it outlives JPEG, not resizing."
+        ),
+    ] = True,
     refine_steps: RefineSteps = 0,
     device: DeviceOption = Device.auto,
     report: Report = None,
@@ -90,7 +96,8 @@ def anonymize(
         if picture.record is not None:  # the same key twice gives the original faces: KRIA is its own inverse
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
         nonce = None if linkage == LinkageChoice.linked else new_nonce()
-        result = load().anonymize(picture.rgb, key, nonce, refine_steps)
+        hidden = imprint and not irreversible
+        result = load().anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden)
         image = to_pil(result.picture, picture.alpha, picture.grey)
         record = make_record(nonce, refine_steps, irreversible)
         capsule = None
@@ -98,8 +105,11 @@ def anonymize(
             model = bytes.fromhex(bundle_digest(MODEL))
             capsule = sealed(_image(picture), image, mask_regions(result.mask), keys, model)
         beside = seal == SealChoice.sidecar
-        faces = len(result.faces)
-        return Processed(image, faces, record, None, None if beside else capsule, capsule if beside else None)
+        faces, small = len(result.faces), result.imprinted.count(False)
+        message = None
+        if hidden and small and capsule is None:
+            message = f"{small} of {faces} faces are too small for an imprint and come back roughly. --seal is exact."
+        return Processed(image, faces, record, message, None if beside else capsule, capsule if beside else None)
 
     try:
         _batch("anonymize", inputs, out, process, report, copy_faceless, overwrite)
@@ -125,7 +135,7 @@ def recover(
     copy_faceless: CopyFaceless = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Bring the original faces back: exactly where they were sealed, else roughly, from the picture alone.
+    """Bring the original faces back: exactly where they were sealed, else much alike from their imprint, else roughly.
 
     A wrong key is an error where they were sealed. Where not, it gives yet other faces, without an error.
     """
@@ -141,13 +151,16 @@ def recover(
         if sealed is not None:
             return _opened(sealed[0], picture, key, force)
         nonce, steps = None, refine_steps or 0
-        message = "No DBAF record in the file: recovered as linked. If it was unlinked, its faces cannot come back."
         if picture.record is not None:
             nonce = record_nonce(picture.record)
             steps = record_refine_steps(picture.record) if refine_steps is None else refine_steps
-            message = "Recovered by the networks, from the picture alone: alike at best, not exact."
         result = load().recover(picture.rgb, key, nonce, steps)
-        return Processed(to_pil(result.picture, picture.alpha, picture.grey), len(result.faces), None, message)
+        faces, known = len(result.faces), result.restored.count(True)
+        message = f"{known} of {faces} faces from their imprints, rendered anew: alike, not exact."
+        if known < faces:
+            message += " The others from their looks, roughly"
+            message += "." if picture.record is not None else ", as linked: there is no DBAF record in the file."
+        return Processed(to_pil(result.picture, picture.alpha, picture.grey), faces, None, message)
 
     _batch("recover", inputs, out, process, report, copy_faceless, overwrite)
 

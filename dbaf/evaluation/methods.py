@@ -43,8 +43,9 @@ class Output:
     """One picture that a method gives.
 
     Attributes:
-        name: `anonymized`; or `second` (another key), `recovered`, `wrong` (recovered with a wrong key),
-            `recovered_jpeg` (after JPEG) or `reconstructed` (the same identity rendered again).
+        name: `anonymized`; or `second` (another key), `recovered`, `recovered_looks` (imprint left aside: by KRIA from
+            the looks), `wrong` (recovered with a wrong key), `recovered_jpeg` and `recovered_looks_jpeg` (after JPEG)
+            or `reconstructed` (the same identity rendered again).
         picture: [1, 3, H, W] in [-1, 1], as read from the saved file.
         mask: [1, 1, H, W], 0 where the method means to leave the picture as it is; None if it does not say.
         seconds: what it took, by stage; empty where that is not measured.
@@ -96,29 +97,29 @@ class Dbaf(Method):
         with clock("key"):
             other = pipeline.anonymize_identity(identity, self.key, right)
         with clock("render"):
-            rendered, mask = pipeline.render(picture, faces, other, attributes)
-        anonymized = through_png(rendered)
+            made = pipeline.render(picture, faces, other, attributes)
+        anonymized, mask = through_png(made.picture), made.mask
         self._check(picture, anonymized, right)
         yield Output("anonymized", anonymized, mask, clock.seconds)
         other = pipeline.anonymize_identity(identity, self.key, nonce(group + 1))
-        yield Output("second", through_png(pipeline.render(picture, faces, other, attributes)[0]))
-        yield Output("reconstructed", through_png(pipeline.render(picture, faces, identity, attributes)[0]))
-        del encoding, identity, attributes, rendered
-        recovered = self._recover(anonymized, [self.key, wrong_key()], right)
-        yield from (Output(name, saved) for name, saved in zip(("recovered", "wrong"), recovered, strict=True))
-        (saved,) = self._recover(through_jpeg(anonymized), [self.key], right)
-        yield Output("recovered_jpeg", saved)
+        yield Output("second", through_png(pipeline.render(picture, faces, other, attributes).picture))
+        yield Output("reconstructed", through_png(pipeline.render(picture, faces, identity, attributes).picture))
+        del encoding, identity, attributes, made
+        ways = {"recovered": (self.key, True), "recovered_looks": (self.key, False)}
+        yield from self._recover(anonymized, ways | {"wrong": (wrong_key(), True)}, right)
+        after_jpeg = {f"{name}_jpeg": way for name, way in ways.items()}
+        yield from self._recover(through_jpeg(anonymized), after_jpeg, right)
 
-    def _recover(self, picture: torch.Tensor, keys: list[Key], right: bytes) -> Iterator[torch.Tensor]:
-        """The recovered picture for each key, from the picture alone; unchanged where no face is found."""
+    def _recover(self, picture: torch.Tensor, ways: dict[str, tuple[Key, bool]], right: bytes) -> Iterator[Output]:
+        """What each way, a key and whether imprints count, makes of the picture alone; unchanged without a face."""
         pipeline, faces = self.pipeline, self.pipeline.detect(picture)
         if not faces:
-            yield from [picture] * len(keys)
+            yield from (Output(name, picture) for name in ways)
             return
         identity, attributes = pipeline.disentangle(pipeline.encode(picture, faces, self.refine_steps))
-        for key in keys:
-            former = pipeline.recover_identity(identity, key, right)
-            yield through_png(pipeline.render(picture, faces, former, attributes)[0])
+        for name, (key, imprint) in ways.items():
+            former = pipeline.recover_identity(identity, key, right, imprint)
+            yield Output(name, through_png(pipeline.render(picture, faces, former, attributes).picture))
 
     def _check(self, picture: torch.Tensor, anonymized: torch.Tensor, right: bytes) -> None:
         """Once: the stages that were timed give what `Pipeline.anonymize` gives to users."""

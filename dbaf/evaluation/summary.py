@@ -54,6 +54,8 @@ class Table:
             "reid_at_1_originals": self.reidentified("original", measured),
             "recovered": self.accepted(threshold, "recovered"),
             "recovered_jpeg90": self.accepted(threshold, "recovered_jpeg"),
+            "recovered_looks": self.accepted(threshold, "recovered_looks"),
+            "recovered_looks_jpeg90": self.accepted(threshold, "recovered_looks_jpeg"),
             "wrong_key": self.accepted(threshold, "wrong"),
             "diversity": self.accepted(threshold, "second", "anonymized"),
             "reconstructed": self.accepted(threshold, "reconstructed"),
@@ -61,7 +63,7 @@ class Table:
             "impostors_originals": self.impostors(threshold, "original"),
             "impostors_outputs_one_key": self.impostors(threshold, "anonymized"),
         }
-        for name in ("anonymized", "recovered", "wrong", "reconstructed"):
+        for name in ("anonymized", "recovered", "recovered_looks", "wrong", "reconstructed"):
             figures[f"distance_{name}"] = mean(*self.distances(name))
         return figures
 

@@ -40,6 +40,11 @@ def outline_distance(mesh: torch.Tensor) -> torch.Tensor:
     return distance
 
 
+def within_outline(mesh: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Which of the places [..., 2] lie inside the outline around a face mesh [468, 2]: [...] bool."""
+    return ((places @ _normals().to(places)) <= reach(_widened(mesh)).to(places)).all(-1)
+
+
 def soft_mask(distance: torch.Tensor, agreement: torch.Tensor) -> torch.Tensor:
     """Mask [1, 1, CANVAS, CANVAS] float32: 1 inside the outline, falling to 0 outside it, 0 outside the square.
 

@@ -12,7 +12,10 @@ from dbaf.evaluation.examine import examine, face_at, look_at_original
 from dbaf.evaluation.methods import GROUPS, Dbaf, nonce, through_jpeg, through_png, wrong_key
 from dbaf.faces.face import Face, main_face
 
-OUTPUTS = {"anonymized", "second", "recovered", "wrong", "recovered_jpeg", "reconstructed"}
+OUTPUTS = {"anonymized", "second", "recovered", "wrong", "recovered_jpeg", "reconstructed"} | {
+    "recovered_looks",
+    "recovered_looks_jpeg",
+}
 
 
 @pytest.fixture

@@ -42,9 +42,9 @@ def test_figures_of_a_known_set_and_going_on_after_an_interruption(tmp_path: Pat
         measure("set", photos, choose(photos, 8), setup, Cache(tmp_path / "out"), progress=stop)
     assert seen == [(0, 46), (1, 46), (2, 46), (3, 46)]
     before = PIPELINES[-1].renders
-    assert before == 3 * 6 + 1  # six outputs a photo, and the check of the stages
+    assert before == 3 * 8 + 1  # eight outputs a photo, and the check of the stages
     first = evaluate(folder, tmp_path / "out", setup)
-    assert PIPELINES[-1].renders == 5 * 6 + 1
+    assert PIPELINES[-1].renders == 5 * 8 + 1
     opened = len(PIPELINES)
     again = evaluate(folder, tmp_path / "out", setup)
     assert len(PIPELINES) == opened  # all is cached: no network is even loaded

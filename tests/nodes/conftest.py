@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from dbaf.faces import Face
+from dbaf.stages import Rendering
 
 PACK = Path(__file__).resolve().parents[2]
 PACK_NAME = "/custom nodes/comfyui-dbaf_x_1"  # as ComfyUI names it: no identifier
@@ -80,7 +81,7 @@ def _modules(host: Host) -> dict[str, ModuleType]:
         if 0 <= host.cancel_after <= host.progress[0]:
             raise CancelledError
 
-    kinds = {name: _kind(name.upper()) for name in ("Image", "Mask", "Int", "Combo")}
+    kinds = {name: _kind(name.upper()) for name in ("Image", "Mask", "Int", "Boolean", "Combo")}
     io = SimpleNamespace(Custom=_kind, Schema=Schema, ComfyNode=object, NodeOutput=NodeOutput, Input=Socket, **kinds)
     folders: dict[str, list[str]] = {}
     contents: dict[str, dict[str, Any]] = {
@@ -173,7 +174,7 @@ class FakePipeline:
     def disentangle(self, encoding: torch.Tensor) -> tuple[torch.Tensor, str]:
         return encoding, f"attributes of {len(encoding)}"
 
-    def anonymize_identity(self, identity: torch.Tensor, key: object) -> torch.Tensor:
+    def anonymize_identity(self, identity: torch.Tensor, key: object, imprint: bool) -> torch.Tensor:
         return identity + 1
 
     def recover_identity(self, identity: torch.Tensor, key: object) -> torch.Tensor:
@@ -181,14 +182,15 @@ class FakePipeline:
 
     def render(
         self, picture: torch.Tensor, faces: list[Face], identity: torch.Tensor, attributes: str, progress: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> Rendering:
         assert attributes == f"attributes of {len(faces)}"
         self.rendered.append(identity)
         for done in range(len(faces)):
             progress(done + 1, len(faces))
         mask = torch.zeros_like(picture[:, :1])
         mask[..., 8:16, 8:16] = 1
-        return torch.where(mask > 0, torch.full_like(picture, 0.123), picture + 1e-7), mask
+        new = torch.where(mask > 0, torch.full_like(picture, 0.123), picture + 1e-7)
+        return Rendering(new, mask, [False] * len(faces))
 
 
 @pytest.fixture

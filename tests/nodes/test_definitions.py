@@ -90,7 +90,9 @@ def test_template_fits_the_nodes(nodes: dict[str, Any], name: str) -> None:
         assert [i["type"] for i in node["inputs"]] == [i.io_type for i in schema.inputs]
         assert [o["name"] for o in node["outputs"]] == [o.display_name for o in schema.outputs]
         assert node.get("widgets_values", []) == [
-            i.options[0] if i.options and i.default is None else i.default for i in schema.inputs if i.options or i.max
+            i.options[0] if i.options and i.default is None else i.default
+            for i in schema.inputs
+            if i.options or i.default is not None
         ]
     for link, source, slot, target, place, kind in graph["links"]:
         assert link in by_id[source]["outputs"][slot]["links"]

@@ -25,7 +25,7 @@ def walk(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, mode: str = 
     assert preview.shape == (*image.shape[:3], 3)
     (latent,) = nodes["DBAF_Encode"].execute(pipeline, image, faces, 0).args
     identity, attributes = nodes["DBAF_Disentangle"].execute(pipeline, latent).args
-    (new,) = nodes["DBAF_Anonymize"].execute(pipeline, identity, Key.generate()).args
+    (new,) = nodes["DBAF_Anonymize"].execute(pipeline, identity, Key.generate(), True).args
     return nodes["DBAF_MAARBlend"].execute(pipeline, image, faces, new, attributes).args
 
 

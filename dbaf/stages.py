@@ -1,0 +1,90 @@
+"""What travels between the stages of the pipeline."""
+
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+
+from dbaf.faces import Face
+from dbaf.images import to_pil
+
+
+@dataclass
+class Encoding:
+    """What the encoder makes of F faces.
+
+    Attributes:
+        latent: W+ codes [F, L, 512].
+        features: px -> maps [F, C, px, px], which MAAR takes.
+        imprints: for each face the sealed W+ code that its pixels hold (`dbaf.imprint`), or None.
+    """
+
+    latent: torch.Tensor
+    features: dict[int, torch.Tensor]
+    imprints: list[bytes | None] = field(repr=False)
+
+
+@dataclass
+class Identity:
+    """Who F faces are.
+
+    Attributes:
+        code: identity codes [F, L, 512].
+        latent: the W+ codes [F, L, 512] that they are a part of.
+        imprints: for each face sealed W+ codes, the longest first: `anonymize_identity` leaves those of the original
+            faces, of which `render` writes the first that fits; `disentangle` leaves the one that was read, if any.
+        restored: for each face, whether its `latent` comes from an imprint and is all that is to be rendered.
+    """
+
+    code: torch.Tensor
+    latent: torch.Tensor
+    imprints: list[list[bytes]] = field(repr=False)
+    restored: list[bool]
+
+    def whole(self, index: int, attributes: "Attributes") -> torch.Tensor:
+        """The W+ code [1, L, 512] of a face: the sum of both parts, unless it is known as a whole."""
+        one = slice(index, index + 1)
+        return self.latent[one] if self.restored[index] else self.code[one] + attributes.code[one]
+
+
+@dataclass
+class Attributes:
+    """Everything else about F faces: attribute codes [F, L, 512] and the encoder's maps."""
+
+    code: torch.Tensor
+    features: dict[int, torch.Tensor]
+
+
+@dataclass
+class Rendering:
+    """A picture with new faces.
+
+    Attributes:
+        picture: [1, 3, H, W] in [-1, 1].
+        mask: [1, 1, H, W] in [0, 1], 1 where a face was replaced; 0 where the picture is bit for bit as it was.
+        imprinted: for each face, whether its pixels hold a sealed W+ code.
+    """
+
+    picture: torch.Tensor
+    mask: torch.Tensor
+    imprinted: list[bool]
+
+
+@dataclass
+class Result(Rendering):
+    """A finished picture.
+
+    Attributes:
+        faces: the faces found in the input, left to right.
+        latents: their rendered W+ codes [F, L, 512].
+        restored: for each face, whether it comes from an imprint.
+    """
+
+    faces: list[Face]
+    latents: torch.Tensor
+    restored: list[bool]
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture as an 8-bit PIL image."""
+        return to_pil(self.picture)
