@@ -12,7 +12,7 @@ from PIL import Image
 
 from dbaf.capsule import embed, extract
 from dbaf.errors import DbafError, NoFaceError, PictureError
-from dbaf.files import replacing
+from dbaf.files import replacing, sweep
 from dbaf.images import Picture, read_picture, to_pil, write_png
 
 # What is taken from a folder. The second line cannot be read: better a reported failure than a photo silently left out
@@ -56,7 +56,7 @@ class Outcome:
 
     input: str
     output: str | None
-    status: Literal["written", "copied", "faceless", "failed"]
+    status: Literal["written", "copied", "there", "faceless", "failed"]
     faces: int
     seconds: float
     message: str | None
@@ -64,7 +64,7 @@ class Outcome:
     @property
     def ok(self) -> bool:
         """The output exists."""
-        return self.status in ("written", "copied")
+        return self.status in ("written", "copied", "there")
 
     asdict = asdict
 
@@ -102,6 +102,7 @@ def run(
     process: Callable[[Picture, Path], Processed],
     overwrite: bool = False,
     copy_faceless: bool = False,
+    skip_existing: bool = False,
 ) -> Iterator[Outcome]:
     """Process pictures one after another; an `Exception` in one is its outcome and the rest goes on.
 
@@ -110,14 +111,21 @@ def run(
         process: takes a picture and its path; raises NoFaceError if there is no face.
         overwrite: replace existing outputs (inputs are never replaced).
         copy_faceless: write the pixels of a picture without a face as they are; otherwise nothing is written.
+        skip_existing: leave pictures whose output is there: go on with what was interrupted.
     """
+    tasks = list(tasks)
+    for folder in {task.target.parent for task in tasks}:
+        sweep(folder)
     for task in tasks:
         start = time.perf_counter()
-        status: Literal["written", "copied", "faceless", "failed"]
+        status: Literal["written", "copied", "there", "faceless", "failed"]
         faces, message = 0, task.problem
         try:
             if task.problem:
                 raise PictureError(task.problem)
+            if skip_existing and task.target.is_file():
+                yield Outcome(str(task.source), str(task.target), "there", 0, 0.0, None)
+                continue
             if os.path.lexists(task.target) and not overwrite:  # before the work; write_png checks again
                 raise PictureError(f"{task.target} exists; --overwrite replaces it.")
             picture = read_picture(task.source)

@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +34,27 @@ def replacing(path: Path, overwrite: bool = True, mode: int = 0o666) -> Iterator
         raise PictureError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:  # also after Ctrl-C
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files of `replacing` that a process left when it was killed."""
+    for path in folder.glob(".dbaf-*.tmp"):
+        number = path.name.split("-")[1]
+        if number.isdecimal() and not _runs(int(number)):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":  # os.kill would end it there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _free(path: Path, overwrite: bool) -> None:

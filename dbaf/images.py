@@ -8,10 +8,11 @@ import base64
 import io
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,7 @@ def write_png(
     record: dict[str, Any] | None = None,
     overwrite: bool = False,
     add: Callable[[bytes], bytes] | None = None,
+    text: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write pixels and `record` as PNG, and nothing else that the picture carries (EXIF, profile, comments, ...).
 
@@ -187,21 +189,24 @@ def write_png(
         record: see `make_record`.
         overwrite: replace an existing file.
         add: puts more into the finished file, such as `dbaf.capsule.embed`.
+        text: keyword -> text of further text chunks.
 
     Raises:
         PictureError: the file exists and `overwrite` is False, or it cannot be written.
     """
     clean = image.copy()
     clean.info = {}
-    text = PngImagePlugin.PngInfo()
+    chunks = PngImagePlugin.PngInfo()
     if record is not None:
-        text.add_text(RECORD, json.dumps(record, separators=(",", ":"), sort_keys=True))
+        chunks.add_text(RECORD, json.dumps(record, separators=(",", ":"), sort_keys=True))
+    for keyword, value in text.items():
+        chunks.add_text(keyword, value)
     with replacing(Path(path), overwrite) as file:
         if add is None:
-            clean.save(file, "PNG", pnginfo=text)
+            clean.save(file, "PNG", pnginfo=chunks)
         else:
             whole = io.BytesIO()
-            clean.save(whole, "PNG", pnginfo=text)
+            clean.save(whole, "PNG", pnginfo=chunks)
             file.write(add(whole.getvalue()))
 
 

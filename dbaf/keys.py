@@ -4,27 +4,31 @@
 of its own in HKDF (RFC 5869, SHA-256): check value, linked and unlinked latent key, wraps of capsules, imprints.
 """
 
-import base64
-import binascii
-import hmac
 import logging
 import os
-import re
 import secrets
 import stat
 import struct
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dbaf.errors import SecretError
+from dbaf.keyfile import (
+    KEY_BYTES,
+    MAX_TEXT,
+    MIN_STRENGTH,
+    SALT_BYTES,
+    check_value,
+    derive,
+    parse,
+    passphrase_text,
+    raw_text,
+    strength,
+    write_new,
+)
 from dbaf.normal import normal_quantile
 
 if TYPE_CHECKING:  # `dbaf key new` and `dbaf --help` need no torch
@@ -32,18 +36,7 @@ if TYPE_CHECKING:  # `dbaf key new` and `dbaf --help` need no torch
 
 Linkage = Literal["linked", "unlinked"]
 
-KEY_BYTES = 32
 NONCE_BYTES = 16
-MIN_PASSPHRASE = 8  # characters of a new passphrase
-_SALT_BYTES = 16
-_MAGIC = "DBAF-KEY-1"
-_ARGON2_COST = (65536, 3, 4)  # KiB, passes, lanes: RFC 9106, second recommended option
-_ARGON2_LIMITS = (1 << 20, 64, 64)  # a hostile key file must not take all memory or hang
-_MAX_TEXT = 4096
-_HEADER = (
-    "# DBAF key. Who has it can bring pseudonymised faces back; without it nobody can. Keep it secret, keep a copy.\n"
-)
-
 _log = logging.getLogger(__name__)
 
 
@@ -80,13 +73,13 @@ class Key:
         try:
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
-                data = file.read(_MAX_TEXT + 1)
+                data = file.read(MAX_TEXT + 1)
         except OSError as error:
             raise SecretError(f"Cannot read the key file {path}: {error.strerror}.") from None
         if os.name == "posix" and stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
             mode = stat.S_IMODE(status.st_mode)
             _log.warning("Other users can reach the key file %s (mode %03o). Run: chmod 600 %s", path, mode, path)
-        return cls(_parse(data, f"The key file {path}", passphrase))
+        return cls(parse(data, f"The key file {path}", passphrase))
 
     @classmethod
     def from_env(cls, variable: str, passphrase: str | None = None) -> "Key":
@@ -96,9 +89,7 @@ class Key:
             SecretError: as in `from_file`. Neither the variable's name nor its value is repeated: whoever gives
                 the value in place of the name must not find it in a log.
         """
-        return cls(
-            _parse(os.fsencode(_environment(variable, "key")), "The key in the environment variable", passphrase)
-        )
+        return cls(parse(os.fsencode(_environment(variable, "key")), "The key in the environment variable", passphrase))
 
     def save(self, path: Path | str) -> None:
         """Write a raw key file, mode 600; never overwrites.
@@ -106,8 +97,7 @@ class Key:
         Raises:
             SecretError: the file exists or cannot be written.
         """
-        text = base64.b64encode(self._bytes()).decode()
-        _write_new(Path(path), f"{_HEADER}{_MAGIC} raw {text} {_check(self._bytes())}\n")
+        write_new(Path(path), raw_text(self._bytes()))
 
     def latent_noise(self, nonce: bytes | None = None) -> "torch.Tensor":
         """The latent key before the mapping network: the same bytes give the same values on every platform.
@@ -144,8 +134,8 @@ class Key:
         Raises:
             SecretError: the salt has another length, or the key was wiped.
         """
-        if len(salt) != _SALT_BYTES:
-            raise SecretError(f"A salt has {_SALT_BYTES} bytes; {len(salt)} were given.")
+        if len(salt) != SALT_BYTES:
+            raise SecretError(f"A salt has {SALT_BYTES} bytes; {len(salt)} were given.")
         return derive(self._bytes(), bytes(salt), b"dbaf/1/capsule/wrap")
 
     def imprint_key(self) -> bytes:
@@ -155,7 +145,7 @@ class Key:
     @property
     def check(self) -> str:
         """8 hexadecimal digits that tell keys apart and say nothing else about them. SecretError if it was wiped."""
-        return _check(self._bytes())
+        return check_value(self._bytes())
 
     def wipe(self) -> None:
         """Overwrite the key with zeros; using it afterwards is a SecretError. (Python may hold copies elsewhere.)"""
@@ -178,23 +168,26 @@ class Key:
     __reduce_ex__ = __reduce__ = __getstate__ = __copy__ = __deepcopy__ = _refuse
 
 
-def new_key_file(path: Path | str, passphrase: str | None = None) -> None:
+def new_key_file(path: Path | str, passphrase: str | None = None, weak: bool = False) -> None:
     """Write a new key file, mode 600; never overwrites.
 
-    Without a passphrase it holds a random key. With one it holds salt and cost only, and opens with the passphrase.
+    Args:
+        path: to write.
+        passphrase: None: the file holds a random key. Else it holds salt and cost only, and opens with the passphrase.
+        weak: take a passphrase that is easy to guess.
 
     Raises:
-        SecretError: the file exists or cannot be written, or the passphrase is shorter than 8 characters.
+        SecretError: the file exists or cannot be written, or the passphrase is weak.
     """
     if passphrase is None:
         Key.generate().save(path)
         return
-    if len(passphrase) < MIN_PASSPHRASE:
-        raise SecretError(f"The passphrase has fewer than {MIN_PASSPHRASE} characters. Take several random words.")
-    salt = secrets.token_bytes(_SALT_BYTES)
-    check = _check(_argon2id(passphrase, salt, _ARGON2_COST))
-    cost = " ".join(map(str, _ARGON2_COST))
-    _write_new(Path(path), f"{_HEADER}{_MAGIC} argon2id {base64.b64encode(salt).decode()} {cost} {check}\n")
+    if not weak and (bits := strength(passphrase)) < MIN_STRENGTH:
+        raise SecretError(
+            f"The passphrase is too easy to guess: about {bits:.0f} bits, and at least {MIN_STRENGTH} are needed. "
+            "Take four or more random words."
+        )
+    write_new(Path(path), passphrase_text(passphrase))
 
 
 def new_nonce() -> bytes:
@@ -211,33 +204,6 @@ def passphrase_from_env(variable: str) -> str:
     return _environment(variable, "passphrase")
 
 
-def derive(secret: bytes, salt: bytes | None, label: bytes, length: int = KEY_BYTES) -> bytes:
-    """HKDF with SHA-256 (RFC 5869): a key for one purpose, which its label names."""
-    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=label).derive(secret)
-
-
-def _check(master: bytes) -> str:
-    return derive(master, None, b"dbaf/1/check", 4).hex()
-
-
-def _argon2id(passphrase: str, salt: bytes, cost: tuple[int, int, int]) -> bytes:
-    memory, passes, lanes = cost
-    try:
-        data = unicodedata.normalize("NFC", passphrase).encode()
-    except UnicodeEncodeError:  # its `object` is the passphrase: leave the block before raising
-        data = b""
-    if not data:
-        raise SecretError("The passphrase is empty or not valid Unicode text.")
-    try:
-        kdf = Argon2id(salt=salt, length=KEY_BYTES, iterations=passes, lanes=lanes, memory_cost=memory)
-        return kdf.derive(data)
-    except UnsupportedAlgorithm:
-        raise SecretError(
-            "This installation of 'cryptography' has no Argon2id (its OpenSSL is older than 3.2). "
-            "Reinstall it from a wheel: pip install --force-reinstall cryptography"
-        ) from None
-
-
 def _environment(variable: str, what: str) -> str:
     try:
         value = os.environ.get(variable)
@@ -249,70 +215,3 @@ def _environment(variable: str, what: str) -> str:
             f"Give the variable's name, never the {what} itself."
         )
     return value
-
-
-def _parse(data: bytes, origin: str, passphrase: str | None) -> bytes:
-    """Key text -> master key; `origin` starts the error messages, which never repeat any of the text."""
-    problem = _wrong = f"{origin} is not a DBAF key. Make one with: python -m dbaf key new FILE"
-    text = "" if len(data) > _MAX_TEXT else data.decode("utf-8-sig", errors="replace")
-    lines = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    fields = lines[0] if len(lines) == 1 else []
-    if fields[:1] != [_MAGIC]:
-        version = re.fullmatch(r"DBAF-KEY-(\d{1,4})", fields[0]) if fields else None
-        raise SecretError(f"{origin} has format version {version[1]}: update this software." if version else problem)
-    if fields[1:2] == ["raw"] and len(fields) == 4:
-        if passphrase is not None:
-            raise SecretError(f"{origin} is not protected by a passphrase, but one was given. Leave it out.")
-        master = _base64(fields[2], KEY_BYTES)
-        problem = f"{origin} is damaged: its check value does not fit. Take your copy of it."
-    elif fields[1:2] == ["argon2id"] and len(fields) == 7:
-        if passphrase is None:
-            raise SecretError(f"{origin} is protected by a passphrase. Give it with --passphrase-env VARIABLE.")
-        salt, cost = _base64(fields[2], _SALT_BYTES), _cost(fields[3:6])
-        master = _argon2id(passphrase, salt, cost) if salt and cost else None
-        problem = f"{origin} does not open with this passphrase."
-    else:
-        master = None
-    if master is None:
-        raise SecretError(_wrong)
-    if not hmac.compare_digest(_check(master).encode(), fields[-1].encode()):
-        raise SecretError(problem)
-    return master
-
-
-def _base64(text: str, length: int) -> bytes | None:
-    """Canonical base64 of `length` bytes, else None."""
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return data if len(data) == length and base64.b64encode(data) == text.encode() else None
-
-
-def _cost(fields: list[str]) -> tuple[int, int, int] | None:
-    """Argon2id memory (KiB), passes and lanes within sane limits, else None."""
-    if not all(re.fullmatch(r"[1-9][0-9]{0,8}", field) for field in fields):
-        return None
-    memory, passes, lanes = (int(field) for field in fields)
-    sane = all(value <= limit for value, limit in zip((memory, passes, lanes), _ARGON2_LIMITS, strict=True))
-    return (memory, passes, lanes) if sane and memory >= 8 * lanes else None
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Write a secret file, mode 600, that must not exist; O_EXCL also refuses to follow a link."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise SecretError(f"{path} exists and a key file is never overwritten. Choose another name.") from None
-    except OSError as error:
-        raise SecretError(f"Cannot write the key file {path}: {error.strerror}.") from None
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException as error:  # also Ctrl-C: no half key file
-        path.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise SecretError(f"Cannot write the key file {path}: {error.strerror}.") from None
-        raise

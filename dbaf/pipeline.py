@@ -24,7 +24,7 @@ from dbaf.keys import Key
 from dbaf.kria import KRIA
 from dbaf.maar import MAAR
 from dbaf.stages import Attributes, Encoding, Identity, Rendering, Result
-from dbaf.weights.bundle import bundle_folder, load_network
+from dbaf.weights.bundle import bundle_digest, bundle_folder, load_network
 
 Progress = Callable[[int, int], None]
 GREY = 2 / 255  # largest channel difference of a picture that counts as grey
@@ -35,6 +35,7 @@ class Pipeline:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         self.device = device
+        self.digest = bytes.fromhex(bundle_digest(str(folder)))  # sha256 of the manifest
         self.finder = FaceFinder.from_bundle(folder).to(device)
         self.generator = load_generator(folder).to(device)
         self.encoder = load_network(folder, "encoder", CompactEncoder, device)
@@ -202,8 +203,11 @@ class Pipeline:
         refine_steps: int = 0,
         progress: Progress | None = None,
         imprint: bool = True,
+        min_face: float = 40,
     ) -> Result:
         """Give every face of a picture another identity.
+
+        Look at `Result.suspects`: places that may be faces and were not replaced.
 
         Args:
             image: PIL image or [1, 3, H, W] in [-1, 1].
@@ -212,7 +216,8 @@ class Pipeline:
                 `dbaf.keys.new_nonce`: unlinked, and recovery needs them.
             refine_steps: see `encode`.
             progress: called with (done, total) after each refinement step and each rendered face.
-            imprint: hide the sealed identity of each face in its new pixels, where there is room.
+            imprint: hide the sealed W+ code of each face in its new pixels, where there is room.
+            min_face: smaller faces are left alone; in pixels.
 
         Raises:
             NoFaceError: there is no face.
@@ -222,7 +227,9 @@ class Pipeline:
         def change(identity: Identity) -> Identity:
             return self.anonymize_identity(identity, key, nonce, imprint)
 
-        return self._run(image, change, refine_steps, progress)
+        result = self._run(image, change, refine_steps, progress, min_face)
+        result.suspects = self.finder.suspects(result.picture, result.faces, min_face)
+        return result
 
     def recover(
         self,
@@ -231,6 +238,7 @@ class Pipeline:
         nonce: bytes | None = None,
         refine_steps: int = 0,
         progress: Progress | None = None,
+        min_face: float = 40,
     ) -> Result:
         """Bring the identities back, from the picture alone. Arguments as in `anonymize`; raises NoFaceError.
 
@@ -240,16 +248,20 @@ class Pipeline:
         def change(identity: Identity) -> Identity:
             return self.recover_identity(identity, key, nonce)
 
-        result = self._run(image, change, 0, progress)
+        result = self._run(image, change, 0, progress, min_face)
         if refine_steps and not all(result.restored):  # refinement adds nothing to what imprints say
-            result = self._run(image, change, refine_steps, progress)
+            result = self._run(image, change, refine_steps, progress, min_face)
         return result
 
     def reconstruct(
-        self, image: Image.Image | torch.Tensor, refine_steps: int = 0, progress: Progress | None = None
+        self,
+        image: Image.Image | torch.Tensor,
+        refine_steps: int = 0,
+        progress: Progress | None = None,
+        min_face: float = 40,
     ) -> Result:
         """Encode and render, identity unchanged: what the encoder alone can do. Raises NoFaceError."""
-        return self._run(image, lambda identity: identity, refine_steps, progress)
+        return self._run(image, lambda identity: identity, refine_steps, progress, min_face)
 
     def _run(
         self,
@@ -257,9 +269,10 @@ class Pipeline:
         change: Callable[[Identity], Identity],
         refine_steps: int,
         progress: Progress | None,
+        min_face: float,
     ) -> Result:
         picture = image if isinstance(image, torch.Tensor) else from_pil(image).rgb
-        faces = self.detect(picture)
+        faces = self.detect(picture, min_face)
         if not faces:
             raise NoFaceError("No face was found in the picture.")
         done, total = itertools.count(1), len(faces) * (refine_steps + 1)

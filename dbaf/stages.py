@@ -78,11 +78,13 @@ class Result(Rendering):
         faces: the faces found in the input, left to right.
         latents: their rendered W+ codes [F, L, 512].
         restored: for each face, whether it comes from an imprint.
+        suspects: places of the finished picture that may show a face that was not replaced; only `anonymize` looks.
     """
 
     faces: list[Face]
     latents: torch.Tensor
     restored: list[bool]
+    suspects: list[Face] = field(default_factory=list)
 
     @property
     def image(self) -> Image.Image:

@@ -6,9 +6,11 @@ from .blend import MaarBlend
 from .detect import DetectFaces
 from .disentangle import Disentangle
 from .encode import Encode
+from .files import Load, Save
 from .identity import Anonymize, Recover
 from .key import LoadKey
 from .model import LoadModel
+from .seal import Seal, Unseal
 
 NODES: list[type[io.ComfyNode]] = [
     LoadModel,
@@ -19,4 +21,8 @@ NODES: list[type[io.ComfyNode]] = [
     Anonymize,
     Recover,
     MaarBlend,
+    Seal,
+    Unseal,
+    Load,
+    Save,
 ]

@@ -13,6 +13,7 @@ KeySocket = io.Custom("DBAF_KEY")  # dbaf.keys.Key: redacted repr, refuses pickl
 FacesSocket = io.Custom("DBAF_FACES")  # PerPicture[list[Face]]; an empty list = a picture without a face
 LatentSocket = io.Custom("DBAF_LATENT")  # PerPicture[Encoding | None]; None = a picture without a face, here and below
 IdentitySocket = io.Custom("DBAF_IDENTITY")  # PerPicture[Identity | None]
+CapsuleSocket = io.Custom("DBAF_CAPSULE")  # PerPicture[bytes | None]: sealed originals; None = not sealed
 AttributesSocket = io.Custom("DBAF_ATTRIBUTES")  # PerPicture[Attributes | None]
 
 Entry = TypeVar("Entry")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from PIL import Image
 
 import dbaf.cli.pictures
 from dbaf.errors import NoFaceError
+from dbaf.faces import Face
 from dbaf.keys import Key
 
 
@@ -17,6 +19,7 @@ class FakeResult:
     picture: torch.Tensor
     faces: list[str]
     imprinted: list[bool] = field(default_factory=lambda: [True])
+    suspects: list[Face] = field(default_factory=list)
     restored: list[bool] = field(default_factory=lambda: [False])
 
     @property
@@ -41,11 +44,13 @@ class FakePipeline:
         return FakeResult((values % 256).float() / 127.5 - 1, ["face"])
 
     def anonymize(
-        self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0, imprint: bool = True
+        self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0, **_: Any
     ) -> FakeResult:
         return self._shift(image, key, nonce, 1)
 
-    def recover(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0) -> FakeResult:
+    def recover(
+        self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0, **_: Any
+    ) -> FakeResult:
         return self._shift(image, key, nonce, -1)
 
     def reconstruct(self, image: torch.Tensor, refine_steps: int = 0) -> FakeResult:

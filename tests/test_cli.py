@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import dbaf.files
 from dbaf.batch import plan
 from dbaf.cli import app
 from dbaf.cli.weights import CONVERTERS, Kind
+from dbaf.faces import Face
 from dbaf.images import read_picture
 from dbaf.keys import Key, new_key_file
 
@@ -366,12 +368,20 @@ def test_imprints_are_told_of(tmp_path: Path, key: Path, monkeypatch: pytest.Mon
 
     class Noting(FakePipeline):
         def anonymize(
-            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, imprint: bool = True
+            self,
+            image: torch.Tensor,
+            key: Key,
+            nonce: bytes | None = None,
+            steps: int = 0,
+            imprint: bool = True,
+            **_: Any,
         ) -> FakeResult:
             asked.append(imprint)
             return replace(super().anonymize(image, key, nonce), imprinted=[False])
 
-        def recover(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0) -> FakeResult:
+        def recover(
+            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, **_: Any
+        ) -> FakeResult:
             return replace(super().recover(image, key, nonce), restored=[True])
 
     use_fake(monkeypatch, Noting)
@@ -386,17 +396,54 @@ def test_imprints_are_told_of(tmp_path: Path, key: Path, monkeypatch: pytest.Mon
     assert "1 of 1 faces from their imprints" in dbaf_("recover", safe, "-o", tmp_path / "back", *options).output
 
 
+def test_pictures_with_suspects_are_not_written(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noting(FakePipeline):
+        def anonymize(
+            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, *, min_face: int, **_: Any
+        ) -> FakeResult:
+            place = Face((1.2, 2, 30, 41.7), 0.4, torch.zeros(5, 2), torch.zeros(468, 3))
+            return replace(super().anonymize(image, key, nonce), suspects=[place] if min_face > 20 else [])
+
+    use_fake(monkeypatch, Noting)
+    options = (portrait(tmp_path / "a.png"), "-o", tmp_path / "safe", "--key-file", key, "--json", tmp_path / "r.json")
+    result = dbaf_("anonymize", *options)
+    assert result.exit_code == 1
+    assert "1 more place(s) may show a face that was not replaced, at 1, 2, 30, 42" in result.output
+    assert "1, 2, 30, 42" in (tmp_path / "r.json").read_text()
+    assert not (tmp_path / "safe").exists() or not list((tmp_path / "safe").iterdir())
+    for further in (("--accept-suspects",), ("--min-face", 20)):
+        assert dbaf_("anonymize", *options, "--overwrite", *further).exit_code == 0
+
+
+def test_albums_are_linked(tmp_path: Path, key: Path) -> None:
+    folder = tmp_path / "in"
+    portrait(folder / "a.png")
+    for name, options in {"album": ("--album",), "plain": (), "both": ("--album", "--linkage", "unlinked")}.items():
+        assert dbaf_("anonymize", folder, "-o", tmp_path / name, "--key-file", key, *options).exit_code == 0
+    found = {name: read_picture(tmp_path / name / "a.png").record for name in ("album", "plain", "both")}
+    linkages = {name: record["linkage"] for name, record in found.items() if record}
+    assert linkages == {"album": "linked", "plain": "unlinked", "both": "unlinked"}
+
+
 def test_refinement_steps_travel_with_the_picture(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
     class Noting(FakePipeline):
         def anonymize(
-            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, imprint: bool = True
+            self,
+            image: torch.Tensor,
+            key: Key,
+            nonce: bytes | None = None,
+            steps: int = 0,
+            imprint: bool = True,
+            **_: Any,
         ) -> FakeResult:
             seen.append(steps)
             return super().anonymize(image, key, nonce)
 
-        def recover(self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0) -> FakeResult:
+        def recover(
+            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, **_: Any
+        ) -> FakeResult:
             seen.append(steps)
             return super().recover(image, key, nonce)
 

@@ -8,6 +8,7 @@ import math
 import os
 import statistics
 import struct
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -123,10 +124,14 @@ def test_passphrase_file_opens_with_its_passphrase_only(tmp_path: Path) -> None:
     assert not (Key.from_file(tmp_path / "other", "pässword one two").latent_noise() == first).all()
 
 
-def test_short_new_passphrase_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(SecretError, match="8 characters"):
-        new_key_file(tmp_path / "key", "1234567")
+@pytest.mark.parametrize("passphrase", ["1234567", "password1", "Tr0ub4dor&3", "x" * 80, "qwertyuiop[]asdf"])
+def test_weak_new_passphrase_is_refused_and_leaves_no_file(tmp_path: Path, passphrase: str) -> None:
+    with pytest.raises(SecretError, match=r"easy to guess: about \d+ bits") as caught:
+        new_key_file(tmp_path / "key", passphrase)
+    assert passphrase not in "".join(traceback.format_exception(caught.value))
     assert not (tmp_path / "key").exists()
+    new_key_file(tmp_path / "key", passphrase, weak=True)
+    Key.from_file(tmp_path / "key", passphrase)
 
 
 @posix

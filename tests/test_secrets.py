@@ -9,6 +9,7 @@ import pickle
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -129,7 +130,7 @@ def test_command_line_leaves_no_trace(
 ) -> None:
     class Failing(FakePipeline):
         def anonymize(
-            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0
+            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0, **_: Any
         ) -> FakeResult:
             if image.shape[3] == 31:
                 raise RuntimeError(f"unexpected, with arguments {key} {[key]!r}")

@@ -6,14 +6,14 @@ torch and the networks are imported by the commands that need them, so that `--h
 
 import typer
 
-from dbaf.cli import keys, measure, pictures, weights
+from dbaf.cli import inspect, keys, measure, pictures, weights
 from dbaf.cli.options import QUIET
 
 app = typer.Typer(help="Give the faces in pictures another identity under a secret key, and back.", **QUIET)
 app.command()(pictures.anonymize)
 app.command()(pictures.recover)
 app.command()(pictures.reconstruct)
-app.command()(pictures.inspect)
+app.command()(inspect.inspect)
 app.command()(measure.demo)
 app.command()(measure.evaluate)
 app.add_typer(keys.app, name="key")

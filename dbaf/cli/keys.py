@@ -16,13 +16,17 @@ Pictures = Annotated[list[Path], typer.Argument(metavar="PICTURE", exists=True, 
 
 
 @app.command("new")
-def new(path: Annotated[Path, typer.Argument(metavar="FILE")], passphrase_env: PassEnv = None) -> None:
+def new(
+    path: Annotated[Path, typer.Argument(metavar="FILE")],
+    passphrase_env: PassEnv = None,
+    weak: Annotated[bool, typer.Option("--weak", help="Take a passphrase that is easy to guess.")] = False,
+) -> None:
     """Write a new key file that only you can read; never overwrites.
 
     With --passphrase-env the file opens only with that passphrase.
     """
     with errors():
-        new_key_file(path, passphrase_from_env(passphrase_env) if passphrase_env is not None else None)
+        new_key_file(path, passphrase_from_env(passphrase_env) if passphrase_env is not None else None, weak)
     typer.echo(f"Wrote {path}. Keep a copy in a safe place: without it no face comes back.")
 
 

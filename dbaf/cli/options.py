@@ -53,8 +53,12 @@ PassEnv = Annotated[str | None, typer.Option(metavar="VAR", help="Name of a vari
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 Report = Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write a report of every picture here.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs (never an input).")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Leave pictures whose output is there: go on after an interruption.")
+]
 REFINE_HELP = "Follow each face more closely: about .3 s a step and face; 40 is a good number."
 RefineSteps = Annotated[int, typer.Option(min=0, help=REFINE_HELP)]
+MinFace = Annotated[int, typer.Option(min=16, help="Faces smaller than this many pixels are left alone.")]
 CopyFaceless = Annotated[bool, typer.Option("--copy-faceless", help="Copy the pixels of pictures without a face.")]
 
 

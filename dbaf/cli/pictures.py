@@ -1,15 +1,13 @@
-"""`dbaf anonymize`, `recover`, `reconstruct` and `inspect`: what is done with pictures."""
+"""`dbaf anonymize`, `recover` and `reconstruct`: what is done with pictures."""
 
 import functools
-import json
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dbaf.cli.batches import run_batch
 from dbaf.cli.options import (
     CopyFaceless,
     Device,
@@ -18,16 +16,17 @@ from dbaf.cli.options import (
     KeyEnv,
     KeyFile,
     LinkageChoice,
+    MinFace,
     Out,
     Overwrite,
     PassEnv,
     RefineSteps,
     Report,
     SealChoice,
+    SkipExisting,
     check_device,
     errors,
     open_key,
-    same_file,
 )
 from dbaf.errors import PictureError
 from dbaf.keys import Key, new_nonce
@@ -35,7 +34,8 @@ from dbaf.keys import Key, new_nonce
 if TYPE_CHECKING:
     from PIL import Image
 
-    from dbaf.batch import Outcome, Processed, Task
+    from dbaf.batch import Processed
+    from dbaf.faces import Face
     from dbaf.images import Picture
     from dbaf.pipeline import Pipeline
 
@@ -49,11 +49,13 @@ def anonymize(
     key_env: KeyEnv = None,
     passphrase_env: PassEnv = None,
     linkage: Annotated[
-        LinkageChoice,
+        LinkageChoice | None,
         typer.Option(
-            help="linked: a person gets the same new face in every picture. irreversible: the key is thrown away."
+            help="linked: a person gets the same new face in every picture. irreversible: the key is thrown away.",
+            show_default="unlinked",
         ),
-    ] = LinkageChoice.unlinked,
+    ] = None,
+    album: Annotated[bool, typer.Option("--album", help="The pictures belong together: --linkage linked.")] = False,
     seal: Annotated[
         SealChoice,
         typer.Option(
@@ -70,12 +72,19 @@ def anonymize(
         ),
     ] = True,
     refine_steps: RefineSteps = 0,
+    min_face: MinFace = 40,
+    accept_suspects: Annotated[
+        bool,
+        typer.Option("--accept-suspects", help="Write a picture although something in it may be a face left alone."),
+    ] = False,
     device: DeviceOption = Device.auto,
     report: Report = None,
     copy_faceless: CopyFaceless = False,
     overwrite: Overwrite = False,
+    skip_existing: SkipExisting = False,
 ) -> None:
     """Replace every face by another one, under a key. Whoever has the key can undo it: this pseudonymises."""
+    linkage = linkage or (LinkageChoice.linked if album else LinkageChoice.unlinked)
     irreversible = linkage == LinkageChoice.irreversible
     if irreversible and (seal != SealChoice.none or key_file or key_env):
         raise typer.BadParameter("It takes no key and no seal: nobody is to undo it.", param_hint="--linkage")
@@ -97,7 +106,9 @@ def anonymize(
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
         nonce = None if linkage == LinkageChoice.linked else new_nonce()
         hidden = imprint and not irreversible
-        result = load().anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden)
+        result = load().anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face)
+        if result.suspects and not accept_suspects:
+            raise PictureError(_places(result.suspects))
         image = to_pil(result.picture, picture.alpha, picture.grey)
         record = make_record(nonce, refine_steps, irreversible)
         capsule = None
@@ -112,7 +123,7 @@ def anonymize(
         return Processed(image, faces, record, message, None if beside else capsule, capsule if beside else None)
 
     try:
-        _batch("anonymize", inputs, out, process, report, copy_faceless, overwrite)
+        run_batch("anonymize", inputs, out, process, report, copy_faceless, overwrite, skip_existing)
     finally:
         if irreversible:
             key.wipe()
@@ -130,10 +141,12 @@ def recover(
     refine_steps: Annotated[
         int | None, typer.Option(min=0, help="As for anonymize; by default as many as the picture's record says.")
     ] = None,
+    min_face: MinFace = 40,
     device: DeviceOption = Device.auto,
     report: Report = None,
     copy_faceless: CopyFaceless = False,
     overwrite: Overwrite = False,
+    skip_existing: SkipExisting = False,
 ) -> None:
     """Bring the original faces back: exactly where they were sealed, else much alike from their imprint, else roughly.
 
@@ -154,7 +167,7 @@ def recover(
         if picture.record is not None:
             nonce = record_nonce(picture.record)
             steps = record_refine_steps(picture.record) if refine_steps is None else refine_steps
-        result = load().recover(picture.rgb, key, nonce, steps)
+        result = load().recover(picture.rgb, key, nonce, steps, min_face=min_face)
         faces, known = len(result.faces), result.restored.count(True)
         message = f"{known} of {faces} faces from their imprints, rendered anew: alike, not exact."
         if known < faces:
@@ -162,7 +175,7 @@ def recover(
             message += "." if picture.record is not None else ", as linked: there is no DBAF record in the file."
         return Processed(to_pil(result.picture, picture.alpha, picture.grey), faces, None, message)
 
-    _batch("recover", inputs, out, process, report, copy_faceless, overwrite)
+    run_batch("recover", inputs, out, process, report, copy_faceless, overwrite, skip_existing)
 
 
 def reconstruct(
@@ -173,6 +186,7 @@ def reconstruct(
     report: Report = None,
     copy_faceless: CopyFaceless = False,
     overwrite: Overwrite = False,
+    skip_existing: SkipExisting = False,
 ) -> None:
     """Encode and render the same identity: what encoder and generator alone can do. Protects nobody."""
     load = _loader(device)
@@ -184,48 +198,16 @@ def reconstruct(
         result = load().reconstruct(picture.rgb, refine_steps)
         return Processed(to_pil(result.picture, picture.alpha, picture.grey), len(result.faces), picture.record)
 
-    _batch("reconstruct", inputs, out, process, report, copy_faceless, overwrite)
+    run_batch("reconstruct", inputs, out, process, report, copy_faceless, overwrite, skip_existing)
 
 
-def inspect(
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE", exists=True, dir_okay=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """Tell what a picture carries: DBAF record, capsule, and whether it is still the one that was sealed."""
-    from dbaf.batch import find_capsule
-    from dbaf.capsule import describe
-    from dbaf.capsule.pixels import picture_hash
-    from dbaf.images import read_picture
-
-    failed = False
-    for path in pictures:
-        try:
-            picture = read_picture(path)
-            sealed = find_capsule(path)
-            found: dict[str, Any] = {"file": str(path), "record": picture.record, "capsule": None}
-            if sealed is not None:
-                found["capsule"] = described = describe(sealed[0])
-                described["picture_unchanged"] = described["picture_sha256"] == picture_hash(_image(picture)).hex()
-        except PictureError as error:
-            typer.echo(f"Error: {error}", err=True)
-            failed = True
-            continue
-        typer.echo(json.dumps(found) if as_json else _told(found))
-    if failed:
-        raise typer.Exit(1)
-
-
-def _told(found: dict[str, Any]) -> str:
-    record, capsule = found["record"], found["capsule"]
-    lines = [found["file"], f"  record   {record.get('linkage', 'damaged') if record is not None else 'none'}"]
-    if capsule is None:
-        lines.append("  capsule  none")
-    else:
-        state = "unchanged since" if capsule["picture_unchanged"] else "CHANGED since: only --force opens it"
-        places = "; ".join(f"{x1 - x0} x {y1 - y0} at {x0}, {y0}" for x0, y0, x1, y1 in capsule["regions"])
-        lines.append(f"  capsule  {capsule['bytes']} bytes, {capsule['recipients']} recipient(s), picture {state}")
-        lines.append(f"  sealed   {places}")
-    return "\n".join(lines)
+def _places(suspects: list["Face"]) -> str:
+    """Why a picture with places that may be faces is not written."""
+    corners = "; ".join(", ".join(str(round(value)) for value in face.box) for face in suspects)
+    return (
+        f"Nothing was written: {len(suspects)} more place(s) may show a face that was not replaced, at {corners} "
+        "(left, top, right, bottom). Look there; a smaller --min-face may find it; --accept-suspects writes it anyway."
+    )
 
 
 def _image(picture: "Picture") -> "Image.Image":
@@ -246,69 +228,6 @@ def _opened(capsule: bytes, picture: "Picture", key: Key, force: bool) -> "Proce
         message = "The picture was changed: wrote its sealed faces only."
         return Processed(None, len(pieces), message=message, pieces=pieces)
     return Processed(opened.image, len(opened.faces), message="Recovered exactly, from the sealed original.")
-
-
-def _batch(
-    command: str,
-    inputs: list[Path],
-    out: Path,
-    process: Callable[["Picture", Path], "Processed"],
-    report: Path | None,
-    copy_faceless: bool,
-    overwrite: bool,
-) -> None:
-    """Everything that the picture commands share: plan, run with progress, report, exit code."""
-    with errors():
-        from dbaf.batch import plan, run
-        from dbaf.files import replacing
-
-        if report is not None and os.path.lexists(report) and not overwrite:
-            raise typer.BadParameter(f"{report} exists; --overwrite replaces it.", param_hint="--json")
-        tasks = plan(inputs, out)
-        if not tasks:
-            raise typer.BadParameter(f"No pictures in {', '.join(map(str, inputs))}.", param_hint="IN...")
-        if report is not None and any(same_file(report, task.source) for task in tasks):
-            raise typer.BadParameter(f"{report} is an input, and inputs are never touched.", param_hint="--json")
-
-    start = time.perf_counter()
-    outcomes: list[Outcome] = []
-    stopped = False
-    with errors():
-        try:
-            for outcome in _progress(command, tasks, run(tasks, process, overwrite, copy_faceless)):
-                outcomes.append(outcome)
-        except KeyboardInterrupt:
-            stopped = True
-    written = sum(outcome.status == "written" for outcome in outcomes)
-    copied = sum(outcome.status == "copied" for outcome in outcomes)
-    faceless = sum(outcome.status == "faceless" for outcome in outcomes)
-    failed = len(outcomes) - written - copied - faceless
-    line = f"{written} written, {copied} copied, {faceless} without a face, {failed} failed"
-    stop = f"; stopped, {len(tasks) - len(outcomes)} not done" if stopped else ""
-    typer.echo(f"{command}: {line} in {time.perf_counter() - start:.1f} s{stop}")
-    with errors():
-        if report is not None:
-            entries = {"version": 1, "command": command, "pictures": [o.asdict() for o in outcomes]}
-            with replacing(report) as file:
-                file.write((json.dumps(entries, indent=1) + "\n").encode())
-    if stopped:
-        raise typer.Exit(130)
-    if not all(outcome.ok for outcome in outcomes):
-        raise typer.Exit(1)
-
-
-def _progress(command: str, tasks: list["Task"], outcomes: Iterator["Outcome"]) -> Iterator["Outcome"]:
-    """Show a bar (on a terminal) and a line for every picture that there is something to say about, on stderr."""
-    from dbaf.progress import progress_bar
-
-    with progress_bar(f"{command} {tasks[0].source.name}", len(tasks)) as (update, console):
-        for index, outcome in enumerate(outcomes, 1):
-            if outcome.message:
-                text = f"{outcome.input}: {outcome.status}: {outcome.message}"
-                console.print(text, markup=False, highlight=False, soft_wrap=True)
-            following = f"{command} {tasks[index].source.name}" if index < len(tasks) else command
-            update(index, len(tasks), following)
-            yield outcome
 
 
 def _loader(device: Device) -> Callable[[], "Pipeline"]:

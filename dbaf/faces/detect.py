@@ -21,6 +21,7 @@ VISIBLE = 0.3  # share of the face's box that must lie in the picture
 SMALLEST = 20.0  # px that the smallest wanted face has on the finest level of the pyramid
 TURNS = (-90.0, -45.0, 45.0, 90.0)  # degrees; the detector itself holds to about 30 either way
 TURNED = 3_200_000  # px of the largest level that is also turned: all levels of a 12 MP photo, coarser ones above
+SUSPECT, TRACE = 0.3, 0.1  # detector score and presence from which a place may hold a face that `find` left out
 BORDER = 64  # px of grey around a level: a face that fills the frame, or is cut by its edge, needs surroundings
 
 
@@ -65,19 +66,38 @@ class FaceFinder(nn.Module):
             raise PictureError(f"Expected one colour picture [1, 3, H, W], found a tensor {list(picture.shape)}.")
         height, width = picture.shape[-2:]
         found: list[Face] = []
-        for box, points, score in self._candidates(picture, min_face):
+        for box, points, score in self._candidates(picture, min_face, CANDIDATE):
             face, presence = self._trace(picture, box, points, score)
             x0, y0, x1, y1 = face.box
             shown = max(min(x1, width) - max(x0, 0), 0) * max(min(y1, height) - max(y0, 0), 0)
             inside = shown >= VISIBLE * (x1 - x0) * (y1 - y0)
             big = max(x1 - x0, y1 - y0) >= min_face
-            believed = presence >= (SURE - score) / (2 * (SURE - CANDIDATE))  # 0 when sure, 0.5 for the weakest
-            if inside and big and believed and not any(_same(face.box, other.box) for other in found):
+            if inside and big and presence >= _needed(score) and not any(_same(face.box, other.box) for other in found):
                 found.append(face)
         return sorted(
             found,
             key=lambda face: (face.box[0] + face.box[2], face.box[1] + face.box[3]),
         )
+
+    @torch.no_grad()
+    def suspects(self, picture: torch.Tensor, known: list[Face], min_face: float = 40.0) -> list[Face]:
+        """Places that may show a face and are none of the known ones: a more sensitive look than `find`.
+
+        Args:
+            picture: [1, 3, H, W] in [-1, 1].
+            known: its faces.
+            min_face: as for `find`; the detector's boxes are a little smaller than faces.
+        """
+        found: list[Face] = []
+        for box, points, score in self._candidates(picture, min_face, SUSPECT):
+            if float((box[2:] - box[:2]).max()) < 0.75 * min_face:
+                continue
+            face, presence = self._trace(picture, box, points, score)
+            boxes, others = [tuple(box.tolist()), face.box], [*known, *found]
+            new = not any(_same(one, other.box) for one in boxes for other in others)
+            if new and presence >= min(TRACE, _needed(score)):
+                found.append(face)
+        return found
 
     @torch.no_grad()
     def retrace(self, picture: torch.Tensor, points: torch.Tensor) -> Face:
@@ -93,11 +113,13 @@ class FaceFinder(nn.Module):
         )
         return self._trace(picture, torch.cat([centre - reach, centre + reach]), points, 1.0)[0]
 
-    def _candidates(self, picture: torch.Tensor, min_face: float) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
-        """Box [4], points [5, 2] and score of every place worth a look, best first, overlaps removed."""
+    def _candidates(
+        self, picture: torch.Tensor, min_face: float, least: float
+    ) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
+        """Box [4], points [5, 2] and score, `least` or more, of every place worth a look; best first, no overlaps."""
         boxes, points, scores = [], [], []
         for level, to_picture in self._views(picture, min_face):
-            seen = self.detector.candidates(level, CANDIDATE)
+            seen = self.detector.candidates(level, least)
             seen = _suppress(seen, 0.4)
             corners = torch.cat([seen.boxes.reshape(-1, 2, 2), seen.points], dim=1).double()  # [N, 7, 2]
             moved = (corners @ to_picture[:, :2].T + to_picture[:, 2]).float()
@@ -171,6 +193,11 @@ class FaceFinder(nn.Module):
                 extent * side * 1.5,
             )
         return Face.from_mesh(traced, score), float(presence)
+
+
+def _needed(score: float) -> float:
+    """The presence that a detector score must be backed by: 0 when it is sure, 0.5 for the weakest candidate."""
+    return (SURE - score) / (2 * (SURE - CANDIDATE))
 
 
 def _turned(level: torch.Tensor, angle: float, border: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -20,7 +20,7 @@ CARRIERS = (
 )
 STEP = 12.0  # grey levels: an error of less than a quarter of it is harmless
 PARITY = 24  # bytes; half as many wrong ones are mended
-ROOM = 1.5  # carriers a bit that there must be
+ROOM = 1.2  # carriers a bit that there must be
 LUMA = (0.299, 0.587, 0.114)
 _ROW = (math.sqrt(5) - 1) / 2  # share of the bits by which a row of blocks is ahead of the one above
 

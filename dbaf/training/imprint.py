@@ -17,8 +17,8 @@ from dbaf.training.codes import load_codes
 from dbaf.training.common import LICENCE
 from dbaf.weights.bundle import bundle_folder, save_part
 
-COMPONENTS = 192
-LENGTHS = (64, 32, 20)  # bytes; the shorter for small faces
+COMPONENTS = 384
+LENGTHS = (192, 128, 64, 48, 32, 20)  # bytes; the shorter for small faces
 CHECKED = 200  # photographs left out
 
 

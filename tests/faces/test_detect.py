@@ -123,3 +123,21 @@ def test_two_boxes_are_one_face_when_a_centre_lies_in_the_other() -> None:
     face = (100.0, 100.0, 200.0, 220.0)
     assert _same(face, (55.0, 60.0, 155.0, 170.0))  # a ghost over the forehead
     assert not _same(face, (190.0, 100.0, 290.0, 220.0))  # cheek to cheek
+
+
+def test_a_second_look_names_what_was_left_out(finder: FaceFinder, small: torch.Tensor) -> None:
+    picture = on_canvas(300, 640, (small, 10, 20), (small, 350, 30))
+    first, second = finder.find(picture)
+    assert finder.suspects(picture, [first, second]) == []
+    (left_out,) = finder.suspects(picture, [first])
+    assert _same(left_out.box, second.box)
+    assert finder.suspects(picture, [first], min_face=300) == []
+
+
+def test_a_second_look_sees_more_than_the_first(finder: FaceFinder, small: torch.Tensor) -> None:
+    """A face so faint and covered that it does not count as found."""
+    covered = 0.1 + 0.1 * (small - 0.1)
+    covered[:, :, 130:] = 0.1
+    picture = on_canvas(300, 300, (covered, 20, 20))
+    assert finder.find(picture) == []
+    assert len(finder.suspects(picture, [])) == 1

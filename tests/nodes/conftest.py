@@ -25,7 +25,7 @@ class Socket:
     """Stands for an io.X.Input or io.X.Output of ComfyUI 0.3.48 (no `advanced=` yet)."""
 
     def __init__(self, io_type: str, id: str = "", **arguments: Any) -> None:
-        unknown = set(arguments) - {"display_name", "tooltip", "options", "default", "min", "max", "optional"}
+        unknown = set(arguments) - {"display_name", "tooltip", "options", "default", "min", "max", "optional", "upload"}
         assert not unknown, f"unknown to ComfyUI 0.3.48: {unknown}"
         self.io_type, self.id, self.arguments = io_type, id, arguments
 
@@ -44,7 +44,15 @@ class Schema:
     """Stands for io.Schema of ComfyUI 0.3.48 (no `search_aliases=` yet)."""
 
     def __init__(
-        self, node_id: str, display_name: str, category: str, inputs: list, outputs: list, description: str = ""
+        self,
+        node_id: str,
+        display_name: str,
+        category: str,
+        inputs: list,
+        outputs: list,
+        description: str = "",
+        hidden: tuple[str, ...] = (),
+        is_output_node: bool = False,
     ) -> None:
         self.node_id, self.display_name, self.category = node_id, display_name, category
         self.inputs, self.outputs, self.description = inputs, outputs, description
@@ -53,8 +61,8 @@ class Schema:
 class NodeOutput:
     """Stands for io.NodeOutput."""
 
-    def __init__(self, *args: Any) -> None:
-        self.args = args
+    def __init__(self, *args: Any, ui: dict[str, Any] | None = None) -> None:
+        self.args, self.ui = args, ui
 
 
 class CancelledError(Exception):
@@ -67,6 +75,13 @@ class Host(SimpleNamespace):
     root: Path
     progress: list[int]
     cancel_after: int
+
+    def folder(self, name: str) -> Path:
+        (self.root / name).mkdir(exist_ok=True)
+        return self.root / name
+
+    def save_place(self, prefix: str, folder: str, width: int, height: int) -> tuple[str, str, int, str, str]:
+        return folder, prefix, len(list(Path(folder).glob(f"{prefix}_*.png"))) + 1, "", prefix
 
 
 def _modules(host: Host) -> dict[str, ModuleType]:
@@ -81,8 +96,14 @@ def _modules(host: Host) -> dict[str, ModuleType]:
         if 0 <= host.cancel_after <= host.progress[0]:
             raise CancelledError
 
-    kinds = {name: _kind(name.upper()) for name in ("Image", "Mask", "Int", "Boolean", "Combo")}
-    io = SimpleNamespace(Custom=_kind, Schema=Schema, ComfyNode=object, NodeOutput=NodeOutput, Input=Socket, **kinds)
+    kinds = {name: _kind(name.upper()) for name in ("Image", "Mask", "Int", "Boolean", "String", "Combo")}
+    extra = {
+        "UploadType": SimpleNamespace(image="image_upload"),
+        "Hidden": SimpleNamespace(prompt="PROMPT", extra_pnginfo="EXTRA_PNGINFO"),
+    }
+    io = SimpleNamespace(
+        Custom=_kind, Schema=Schema, ComfyNode=object, NodeOutput=NodeOutput, Input=Socket, **kinds, **extra
+    )
     folders: dict[str, list[str]] = {}
     contents: dict[str, dict[str, Any]] = {
         "comfy_api": {},
@@ -95,6 +116,11 @@ def _modules(host: Host) -> dict[str, ModuleType]:
         },
         "folder_paths": {
             "models_dir": str(host.root / "models"),
+            "get_input_directory": lambda: str(host.folder("input")),
+            "get_output_directory": lambda: str(host.folder("output")),
+            "get_annotated_filepath": lambda name: str(host.folder("input") / name),
+            "exists_annotated_filepath": lambda name: (host.folder("input") / name).is_file(),
+            "get_save_image_path": host.save_place,
             "get_user_directory": lambda: str(host.root / "user"),
             "add_model_folder_path": lambda name, path: folders.setdefault(name, []).append(path),
             "get_folder_paths": lambda name: folders[name],
@@ -157,6 +183,8 @@ def make_face(x: float) -> Face:
 
 class FakePipeline:
     """Finds the number of faces that the top left red value says (in 8-bit steps) and adds 1 to identities."""
+
+    digest = bytes(32)
 
     def __init__(self) -> None:
         self.rendered: list[torch.Tensor] = []

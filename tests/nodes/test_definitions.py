@@ -12,16 +12,20 @@ import pytest
 PACK = Path(__file__).resolve().parents[2]
 
 
-def test_all_eight_nodes(nodes: dict[str, Any]) -> None:
+def test_all_nodes(nodes: dict[str, Any]) -> None:
     assert sorted(nodes) == [
         "DBAF_Anonymize",
         "DBAF_DetectFaces",
         "DBAF_Disentangle",
         "DBAF_Encode",
         "DBAF_Key",
+        "DBAF_Load",
         "DBAF_LoadModel",
         "DBAF_MAARBlend",
         "DBAF_Recover",
+        "DBAF_Save",
+        "DBAF_Seal",
+        "DBAF_Unseal",
     ]
 
 

@@ -172,9 +172,9 @@ def pixels(path: Path) -> torch.Tensor:
 
 def test_nodes_help_and_templates_are_found(server: Server) -> None:
     info = {name: entry for name, entry in server.json("/object_info").items() if name.startswith("DBAF_")}
-    assert len(info) == 8
+    assert len(info) == 12
     for name, entry in info.items():
-        for group in entry["input"].values():
+        for group in (entry["input"][kind] for kind in ("required", "optional") if kind in entry["input"]):
             assert all(options["tooltip"] for _, options in group.values())
         assert all(entry["output_tooltips"])
         assert b"# " in server.get(f"/extensions/comfyui-dbaf/docs/{name}.md")
@@ -227,6 +227,33 @@ def test_same_bytes_as_the_library(server: Server) -> None:
 def read_back(picture: torch.Tensor) -> torch.Tensor:
     """A picture as it is after saving to 8 bits."""
     return ((picture + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1
+
+
+def test_sealed_pictures_come_back_exactly(server: Server) -> None:
+    prompt = to_prompt(template("anonymize"), image="person.png", key_name="first")
+    blend = next(node for node, entry in prompt.items() if entry["class_type"] == "DBAF_MAARBlend")
+    save = next(node for node, entry in prompt.items() if entry["class_type"] == "SaveImage")
+    sealed = {"model": ["2", 0], "original": ["3", 0], "image": [blend, 0], "key": ["4", 0], "second_key": ["41", 0]}
+    stored = {"filename_prefix": "sealed", "with_workflow": False, "capsule_goes": "in the picture"}
+    prompt |= {
+        "40": {"class_type": "DBAF_Seal", "inputs": sealed},
+        "41": {"class_type": "DBAF_Key", "inputs": {"key_name": "second"}},
+        save: {"class_type": "DBAF_Save", "inputs": stored | {"image": [blend, 0], "capsule": ["40", 0]}},
+    }
+    (path,) = server.saved(server.run(prompt, template("anonymize")))
+    with Image.open(path) as image:
+        assert set(image.info) == {"dbaf"}  # our record, and no workflow
+    shutil.copy(path, server.base / "input" / "sealed.png")
+    back = {
+        "1": {"class_type": "DBAF_Load", "inputs": {"picture": "sealed.png"}},
+        "2": {"class_type": "DBAF_Key", "inputs": {"key_name": "second"}},
+        "3": {"class_type": "DBAF_Unseal", "inputs": {"image": ["1", 0], "capsule": ["1", 1], "key": ["2", 0]}},
+        "4": {"class_type": "DBAF_Save", "inputs": stored | {"image": ["3", 0]}},
+    }
+    (original,) = server.saved(server.run(back), "4")
+    assert torch.equal(pixels(original), pixels(server.base / "input" / "person.png"))
+    back["2"]["inputs"]["key_name"] = "environment variable"
+    assert "does not open" in json.dumps(server.run(back)["status"])
 
 
 def test_environment_key_and_cache(server: Server) -> None:

@@ -1,0 +1,153 @@
+"""DBAF Load and DBAF Save: pictures with their capsules, and without the workflow."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import torch
+from comfy_api.latest import io
+
+from dbaf.batch import SUFFIXES, find_capsule, sidecar_of
+from dbaf.capsule import embed
+from dbaf.errors import PictureError
+from dbaf.files import replacing
+from dbaf.images import make_record, read_picture, to_pil, write_png
+
+from .border import check_counts, each_picture, to_pictures
+from .sockets import CapsuleSocket, PerPicture, schema, supported
+
+INSIDE, BESIDE = "in the picture", "in a file beside it"
+
+
+def _input_files() -> list[str]:
+    folder = Path(folder_paths.get_input_directory())
+    return sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+
+
+def _path_of(name: str) -> Path:
+    """The file behind a choice; PictureError if it is gone."""
+    path = Path(folder_paths.get_annotated_filepath(name))
+    if not path.is_file():
+        raise PictureError(f"There is no file '{name}' in the input folder. Press R to refresh the list.")
+    return path
+
+
+class Load(io.ComfyNode):
+    """Name of a file -> IMAGE and its capsule."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "DBAF_Load",
+            display_name="DBAF Load",
+            aliases=["load image", "open sealed picture"],
+            description="Loads a picture of the input folder with the capsule in it or in NAME.dbaf beside it.",
+            inputs=[
+                io.Combo.Input(
+                    "picture",
+                    options=_input_files(),
+                    upload=io.UploadType.image,
+                    tooltip="A file in ComfyUI's input folder. Uploads keep a capsule that is in the picture.",
+                )
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The picture, without alpha."),
+                CapsuleSocket.Output(display_name="capsule", tooltip="For DBAF Unseal; empty if it carries none."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, picture: str) -> str:
+        """When the files were changed."""
+        path = _path_of(picture)
+        return " ".join(str(file.stat().st_mtime_ns) for file in (path, sidecar_of(path)) if file.is_file())
+
+    @classmethod
+    def validate_inputs(cls, picture: str) -> bool | str:
+        """Uploads after the start are not among the options."""
+        return True if folder_paths.exists_annotated_filepath(picture) else f"There is no file '{picture}'."
+
+    @classmethod
+    def execute(cls, picture: str) -> io.NodeOutput:
+        path = _path_of(picture)
+        found = find_capsule(path)
+        image = (read_picture(path).rgb.movedim(1, -1) + 1) / 2  # [1, H, W, 3]
+        return io.NodeOutput(image, PerPicture([None if found is None else found[0]]))
+
+
+class Save(io.ComfyNode):
+    """IMAGE and capsules -> PNG files that tell nothing else."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "DBAF_Save",
+            display_name="DBAF Save",
+            aliases=["save image", "save without metadata", "export"],
+            description="Saves PNG files without the workflow, which would tell the names of your files. Sealed "
+            "pictures keep their capsule.",
+            inputs=[
+                io.Image.Input("image", tooltip="Finished pictures."),
+                CapsuleSocket.Input("capsule", optional=True, tooltip="From DBAF Seal, of the same pictures."),
+                io.String.Input(
+                    "filename_prefix", default="dbaf", tooltip="Start of the file names in ComfyUI's output folder."
+                ),
+                io.Combo.Input(
+                    "capsule_goes",
+                    options=[INSIDE, BESIDE],
+                    default=INSIDE,
+                    tooltip="Beside it: NAME.png.dbaf, which you can keep while you share the picture.",
+                ),
+                io.Boolean.Input(
+                    "with_workflow",
+                    default=False,
+                    tooltip="Also store the workflow in the file, as Save Image does: with the names of your files.",
+                    **supported(io.Boolean.Input, advanced=True),
+                ),
+            ],
+            outputs=[],
+            is_output_node=True,
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        image: torch.Tensor,
+        filename_prefix: str,
+        capsule_goes: str,
+        with_workflow: bool,
+        capsule: PerPicture[bytes | None] | None = None,
+    ) -> io.NodeOutput:
+        pictures = to_pictures(image)
+        capsules = PerPicture([None] * len(pictures)) if capsule is None else capsule
+        height, width = image.shape[1:3]
+        place, name, number, subfolder, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory(), width, height
+        )
+        saved = []
+        for index in each_picture(check_counts(image=pictures, capsule=capsules)):
+            file, data = f"{name}_{number + index:05}_.png", capsules[index]
+            alpha = image[index : index + 1, ..., 3].cpu()[None] if image.shape[-1] == 4 and data is None else None
+            path, add = Path(place) / file, _embedding(data) if capsule_goes == INSIDE else None
+            if data is not None and capsule_goes == BESIDE:
+                with replacing(sidecar_of(path), overwrite=False) as beside:
+                    beside.write(data)
+            record = None if data is None else make_record(None)
+            write_png(
+                path, to_pil(pictures[index], alpha), record, add=add, text=_workflow(cls) if with_workflow else {}
+            )
+            saved.append({"filename": file, "subfolder": subfolder, "type": "output"})
+        return io.NodeOutput(ui={"images": saved})
+
+
+def _embedding(capsule: bytes | None) -> Callable[[bytes], bytes] | None:
+    return None if capsule is None else lambda png: embed(png, capsule)
+
+
+def _workflow(node: type[io.ComfyNode]) -> dict[str, str]:
+    """What Save Image stores: keyword -> JSON."""
+    stored: dict[str, Any] = {"prompt": node.hidden.prompt, **(node.hidden.extra_pnginfo or {})}
+    return {keyword: json.dumps(value) for keyword, value in stored.items() if value is not None}
