@@ -74,7 +74,7 @@ def test_a_damaged_manifest_is_named(folder: Path) -> None:
 
 def test_embedded_bundle_is_whole_and_small() -> None:
     folder = bundle_folder("mobile")
-    assert parts(folder) == ["cid", "detector", "encoder", "generator", "kria", "landmarks", "maar"]
+    assert parts(folder) == ["cid", "detector", "encoder", "generator", "imprint", "kria", "landmarks", "maar"]
     for part in parts(folder):
         load_part(folder, part)
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]
