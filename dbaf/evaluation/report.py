@@ -60,6 +60,8 @@ METRICS = (
     Metric(P, "diversity", "diversity: outputs under two keys pass as one person", better="↓"),
     Metric(P, "reconstructed", "reconstruction: identity unchanged, rendered again", better="↑"),
     Metric(P, "same_person_same_key", "linkage: a person's outputs under one key pass as one", better="↑"),
+    Metric(P, "same_person_two_keys", "  under two keys pass as one", better="↓"),
+    Metric(P, "strangers_two_keys", "outputs of two people under two keys pass as one", better="↓"),
     Metric(P, "impostors_outputs_one_key", "outputs of two people under one key pass as one", better="↓"),
     Metric(P, "distance_anonymized", "distance, original to output", "", "↑"),
     Metric(P, "distance_recovered", "distance, original to recovered", "", "↓"),

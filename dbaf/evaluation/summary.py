@@ -7,8 +7,20 @@ import torch
 
 from dbaf.evaluation.calibration import Calibration
 from dbaf.evaluation.dataset import Photo
+from dbaf.evaluation.methods import GROUPS
 from dbaf.evaluation.run import Measured
-from dbaf.evaluation.verification import NOTHING, Figure, all_pairs, mean, median, pair_share, reidentified, share
+from dbaf.evaluation.verification import (
+    NOTHING,
+    Figure,
+    Pairs,
+    all_pairs,
+    mean,
+    median,
+    pair_share,
+    person_numbers,
+    reidentified,
+    share,
+)
 
 PAIR_DRAWS = 300  # bootstrap draws over pairs of photos: there are many
 
@@ -60,6 +72,8 @@ class Table:
             "diversity": self.accepted(threshold, "second", "anonymized"),
             "reconstructed": self.accepted(threshold, "reconstructed"),
             "same_person_same_key": self.same_person(threshold),
+            "same_person_two_keys": self.across_keys(threshold, same_person=True),
+            "strangers_two_keys": self.across_keys(threshold, same_person=False),
             "impostors_originals": self.impostors(threshold, "original"),
             "impostors_outputs_one_key": self.impostors(threshold, "anonymized"),
         }
@@ -144,6 +158,21 @@ class Table:
         pairs = pairs.where(pairs.genuine)
         return pair_share(pairs.distance <= threshold, pairs, draws=PAIR_DRAWS)
 
+    def across_keys(self, threshold: float, same_person: bool) -> Figure:
+        """How often outputs of two photos under two keys pass as one person: the unlinked promise is, if they show the
+        same person, no more often than if they show strangers."""
+        kept = [index for index, record in enumerate(self.records) if "second" in record["embedding"]]
+        if len(kept) < 2:
+            return NOTHING
+        numbers = person_numbers([self.people[index] for index in kept])
+        groups = torch.tensor([self.records[index]["group"] for index in kept])
+        one, other = (self._embeddings(name, kept) for name in ("anonymized", "second"))
+        i, j = (~torch.eye(len(kept), dtype=torch.bool)).nonzero().unbind(1)
+        pairs = Pairs(torch.cdist(one, other)[i, j], numbers[i], numbers[j])
+        # a second key is the next group's first one
+        pairs = pairs.where((pairs.genuine == same_person) & ((groups[j] + 1) % GROUPS != groups[i]))
+        return pair_share(pairs.distance <= threshold, pairs, draws=PAIR_DRAWS)
+
     def reidentified(self, name: str, measured: Measured) -> Figure:
         """Re-ID@1 of the photos whose person has another photo in the data set."""
         photos: dict[str, set[str]] = {}
@@ -163,8 +192,9 @@ class Table:
         )
         return share(hits, people)
 
-    def _embeddings(self, name: str) -> torch.Tensor:
-        return torch.tensor([record["embedding"][name] for record in self.records], dtype=torch.float64)
+    def _embeddings(self, name: str, kept: Sequence[int] | None = None) -> torch.Tensor:
+        records = self.records if kept is None else [self.records[index] for index in kept]
+        return torch.tensor([record["embedding"][name] for record in records], dtype=torch.float64)
 
     def _useful(self, name: str, what: str) -> tuple[torch.Tensor, list[str]]:
         return self._values(lambda record: record["utility"].get(name, {}).get(what))

@@ -60,6 +60,8 @@ def test_figures_of_a_known_set_and_going_on_after_an_interruption(tmp_path: Pat
     assert privacy["reconstructed"]["value"] == 1
     assert privacy["wrong_key"]["value"] == 0
     assert privacy["same_person_same_key"] == privacy["same_person_same_key"] | {"value": 1, "n": 4}
+    assert privacy["same_person_two_keys"] == privacy["same_person_two_keys"] | {"value": 0, "n": 8}
+    assert privacy["strangers_two_keys"]["n"] == 36  # 4 people in 4 groups: a quarter of 48 pairs has one key
     assert privacy["reid_at_1_originals"]["value"] == 1
     assert privacy["reid_at_1"]["n"] == 8
     assert utility["face_found_in_output"]["value"] == 1
