@@ -12,7 +12,7 @@ from PIL import Image
 
 from dbaf.cid import CID
 from dbaf.encoders.compact import SIZE, CompactEncoder
-from dbaf.encoders.refine import refine
+from dbaf.encoders.refine import feedback, refine
 from dbaf.errors import NoFaceError, PictureError
 from dbaf.faces import Face, FaceFinder, crop, paste
 from dbaf.faces.mask import inner_mask, reach, to_square
@@ -85,9 +85,11 @@ class Pipeline:
 
         for face in faces:
             square = crop(picture, face.quad, SIZE).to(self.device)
-            code, features = self.encoder(square * _covered(face).to(square))
+            seen = _covered(face).to(square)
+            code, features = self.encoder(square * seen)
+            code = feedback(self.generator, self.encoder, seen, code)
             if refine_steps:
-                code = refine(self.generator, self.encoder, square, code, refine_steps, stepped)
+                code = refine(self.generator, self.encoder, self.latent_code, square, seen, code, refine_steps, stepped)
             codes.append(code)
             maps.append(features)
             imprints.append(read_face(picture, face, self.latent_code.lengths))

@@ -1,4 +1,9 @@
-"""W+ codes to few bytes and back: principal components, each with as many bits as it is worth.
+"""W+ codes to few bytes and back: coordinates that faces depend on, each with as many bits as it is worth.
+
+The first axes are the principal components of encoded photographs; the others those directions, of what is left, in
+which the look of a face changes most: gradients of identity and of feature maps share few of them (the first 288 hold
+three quarters of the gradients of photographs that were left out). Refinement moves along the same axes;
+without it codes lie along the first ones.
 
 Every coordinate has unit variance and is close to normal, so it takes the uniform quantiser that is best for those
 (Max, "Quantizing for minimum distortion", 1960). Bits go where they take most of the error away.
@@ -19,6 +24,7 @@ class LatentCode(nn.Module):
 
     Args:
         components: coordinates.
+        natural: how many of them, the first, are principal components of encoded photographs.
         lengths: bytes of the codes that it makes, the longest first.
         styles: L.
         dim: width of the codes.
@@ -26,37 +32,69 @@ class LatentCode(nn.Module):
 
     centre: torch.Tensor
     deviation: torch.Tensor
+    importance: torch.Tensor
     directions: torch.Tensor
 
-    def __init__(self, components: int, lengths: tuple[int, ...], styles: int, dim: int = 512) -> None:
+    def __init__(self, components: int, natural: int, lengths: tuple[int, ...], styles: int, dim: int = 512) -> None:
         super().__init__()
-        self.lengths, self.shape = tuple(lengths), (styles, dim)
+        self.natural, self.lengths, self.shape = natural, tuple(lengths), (styles, dim)
         self.register_buffer("centre", torch.zeros(styles * dim))
         self.register_buffer("deviation", torch.ones(components))
+        self.register_buffer("importance", torch.ones(components))  # relative; of the look's squared change
         self.register_buffer("directions", torch.zeros(components, styles * dim))  # orthonormal rows
 
     @torch.no_grad()
-    def fit(self, latent: torch.Tensor) -> None:
-        """Set the coordinates to the principal components of W+ codes [N, L, dim]."""
+    def fit(self, latent: torch.Tensor, gradients: torch.Tensor, spread: float) -> None:
+        """Choose the coordinates.
+
+        Args:
+            latent: W+ codes [N, L, dim] of photographs.
+            gradients: [M, L * dim] of what matters about faces, by their W+ codes.
+            spread: how far refined codes lie from the encoder's along the others, as a standard deviation.
+        """
         codes = latent.flatten(1)
         self.centre.copy_(codes.mean(0))
-        _, _, directions = torch.pca_lowrank(codes - self.centre, len(self.deviation), center=False, niter=6)
-        self.directions.copy_(directions.T)
-        self.deviation.copy_(((codes - self.centre) @ directions).std(0))
+        _, _, axes = torch.pca_lowrank(codes - self.centre, self.natural, center=False, niter=6)
+        principal = axes.T  # [natural, L * dim]
+        rest = gradients - (gradients @ principal.T) @ principal
+        _, _, leading = torch.linalg.svd(rest, full_matrices=False)
+        self.directions.copy_(torch.cat([principal, leading[: len(self.directions) - self.natural]]))
+        self.deviation.fill_(spread)
+        self.deviation[: self.natural] = ((codes - self.centre) @ axes).std(0)
+        importance = (gradients @ self.directions.T).square().mean(0)
+        self.importance.copy_(importance / importance.mean())
 
     @property
     def digest(self) -> bytes:
         """16 bytes that name these weights."""
         digest = hashlib.sha256()
-        for tensor in (self.centre, self.deviation, self.directions):
+        for tensor in (self.centre, self.deviation, self.importance, self.directions):
             digest.update(tensor.half().cpu().numpy().tobytes())
         return digest.digest()[:16]
 
+    def coordinates(self, latent: torch.Tensor) -> torch.Tensor:
+        """W+ codes [B, L, dim] -> coordinates [B, components] of about unit variance."""
+        return (latent.flatten(1).to(self.centre) - self.centre) @ self.directions.T / self.deviation
+
+    def latent(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """Coordinates [B, components] -> W+ codes [B, L, dim]."""
+        return (self.centre + (coordinates * self.deviation) @ self.directions).view(-1, *self.shape)
+
     def pack(self, latent: torch.Tensor, length: int) -> bytes:
-        """W+ code [L, dim] -> `length` bytes."""
-        values = (self.directions @ (latent.flatten().to(self.centre) - self.centre)) / self.deviation
-        number = count = 0
-        for value, bits in zip(values.tolist(), self._bits(length), strict=True):
+        """W+ code [L, dim] -> `length` bytes: of all coordinates, or of the natural ones alone if that is closer."""
+        values = self.coordinates(latent[None])[0]
+
+        def error(data: bytes) -> float:
+            """The look's, of what comes back."""
+            off = self.coordinates(self.unpack(data)[None])[0] - values
+            return float((self.importance * (self.deviation * off).square()).sum())
+
+        return min((self._write(values, length, whole) for whole in (False, True)), key=error)
+
+    def _write(self, values: torch.Tensor, length: int, whole: bool) -> bytes:
+        """Coordinates [components] -> bytes, the first bit of which is `whole`."""
+        number, count = int(whole), 1
+        for value, bits in zip(values.tolist(), self._bits(length, whole), strict=True):
             if bits:
                 level = round(value / STEPS[bits] + (2**bits - 1) / 2)
                 number = number << bits | min(max(level, 0), 2**bits - 1)
@@ -65,22 +103,23 @@ class LatentCode(nn.Module):
 
     def unpack(self, data: bytes) -> torch.Tensor:
         """Bytes of one of the `lengths` -> W+ code [L, dim]."""
-        allotted = self._bits(len(data))
-        number = int.from_bytes(data, "big") >> 8 * len(data) - sum(allotted)
+        allotted = self._bits(len(data), whole=data[0] >= 128)
+        number = int.from_bytes(data, "big") >> 8 * len(data) - 1 - sum(allotted)
         values = []
         for bits in reversed(allotted):
             level = number & (2**bits - 1)
             values.append((level - (2**bits - 1) / 2) * STEPS[bits] if bits else 0.0)
             number >>= bits
-        scaled = torch.tensor(values[::-1]).to(self.centre) * self.deviation
-        return (self.centre + scaled @ self.directions).view(self.shape)
+        return self.latent(torch.tensor([values[::-1]]).to(self.centre))[0]
 
-    def _bits(self, length: int) -> list[int]:
-        """Bits of every coordinate: each in turn goes where it takes most of the squared error away."""
-        variance = self.deviation.square().tolist()
+    def _bits(self, length: int, whole: bool) -> list[int]:
+        """Bits of every coordinate: each in turn goes where it takes most of the look's squared error away."""
+        variance = (self.deviation.square() * self.importance).double().tolist()
+        if not whole:
+            variance[self.natural :] = [0.0] * (len(variance) - self.natural)
         bits = [0] * len(variance)
         gains = [value * (ERRORS[0] - ERRORS[1]) for value in variance]
-        for _ in range(8 * length):
+        for _ in range(8 * length - 1):
             best = max(range(len(gains)), key=gains.__getitem__)
             if gains[best] <= 0:  # all have as many as there can be
                 break

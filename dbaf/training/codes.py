@@ -19,11 +19,9 @@ from dbaf.training.common import DEVICE, compiled, load_encoder
 from dbaf.training.photos import load_photos, scaled
 from dbaf.weights.bundle import bundle_folder
 
-EVERY = 2  # photographs: every second one is plenty
-
 
 def load_codes(path: Path) -> torch.Tensor:
-    """The bank of codes [N, L, 512] of every `EVERY`-th photograph, in the order of `load_photos`."""
+    """The bank of codes [N, L, 512], in the order of `load_photos`."""
     return load_file(path)["wplus"].float()
 
 
@@ -33,7 +31,7 @@ def load_coded(photos: Path, codes: Path) -> tuple[torch.Tensor, torch.Tensor]:
     Raises:
         DbafError: the codes are those of another number of photographs.
     """
-    pictures, bank = load_photos(photos)["pictures"][::EVERY], load_codes(codes)
+    pictures, bank = load_photos(photos)["pictures"], load_codes(codes)
     if len(pictures) != len(bank):
         raise DbafError(f"{codes} holds {len(bank)} codes for {len(pictures)} photographs. Run dbaf.training.codes.")
     return pictures, bank
@@ -48,7 +46,7 @@ def main() -> None:
     encode = compiled(load_encoder(bundle_folder("mobile")))
     photos = load_photos(args.photos)
     wplus = []
-    for index in track(torch.arange(0, len(photos["pictures"]), EVERY).split(16), "encoding"):
+    for index in track(torch.arange(len(photos["pictures"])).split(16), "encoding"):
         x = scaled(photos["pictures"][index]) * inner_mask(photos["reach"][index], SIZE)
         with torch.autocast(DEVICE.type, torch.bfloat16):
             wplus.append(encode(x.to(DEVICE))[0].float().cpu())
