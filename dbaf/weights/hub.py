@@ -5,11 +5,13 @@ network: a name keeps meaning the same weights, as recovery needs, until `dbaf w
 `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` count. huggingface_hub is imported when it is first needed.
 """
 
+import itertools
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dbaf.errors import WeightsError
 from dbaf.weights.bundle import MANIFEST, check_shard, read_manifest
@@ -17,6 +19,8 @@ from dbaf.weights.bundle import MANIFEST, check_shard, read_manifest
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 TEXTS = ("LICENSE", "README.md")  # with the manifest and its shards, all that is ever fetched
+BUSY = (429, 500, 502, 503, 504)
+TRIES = 3
 NAME = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 SNAPSHOT = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)")
 
@@ -107,9 +111,7 @@ def explain(error: Exception, source: HubName, file: str = MANIFEST) -> str:
     """Why the Hub gave or took nothing, in a few words that never hold a token or a signed address."""
     from huggingface_hub import constants, errors
 
-    chain: list[BaseException] = [error]  # huggingface_hub wraps the cause in "not found locally"
-    while (cause := chain[-1].__cause__) is not None:
-        chain.append(cause)
+    chain = _causes(error)
     for one in chain:
         if isinstance(one, errors.GatedRepoError):
             return f"access is restricted: accept the terms on {constants.ENDPOINT}/{source.repo} and set HF_TOKEN"
@@ -121,17 +123,45 @@ def explain(error: Exception, source: HubName, file: str = MANIFEST) -> str:
             return "it is not in the cache, and HF_HUB_OFFLINE forbids downloads"
         if isinstance(one, errors.EntryNotFoundError) and not isinstance(one, FileNotFoundError):
             return f"the repository has no file {file}"
-        if isinstance(one, errors.HfHubHTTPError) and one.response is not None:
-            status = one.response.status_code
-            reasons = {401: "the token in HF_TOKEN is refused", 403: "the token in HF_TOKEN does not allow it"}
-            reasons[429] = "too many requests; try again in a few minutes"
-            return f"{reasons.get(status, 'the Hub failed')} (HTTP {status})"
+    if (answer := _answer(chain)) is not None:
+        reasons = {401: "the token in HF_TOKEN is refused", 403: "the token in HF_TOKEN does not allow it"}
+        reasons[429] = "too many requests; try again in a few minutes"
+        return f"{reasons.get(answer.status_code, 'the Hub failed')} (HTTP {answer.status_code})"
     last = chain[-1]
     if isinstance(last, OSError) and last.strerror:
         return last.strerror  # a full disk, a folder without rights
     if isinstance(last, errors.LocalEntryNotFoundError):
         return "it is not in the cache, and downloading is off (local_files_only)"
     return f"the connection failed ({type(last).__name__})"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """An error, and what it was raised from: huggingface_hub wraps most in "not found locally"."""
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None:
+        chain.append(cause)
+    return chain
+
+
+def _answer(chain: list[BaseException]) -> Any:
+    """The Hub's answer that was the error; its type depends on the HTTP library."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    answers = (error.response for error in chain if isinstance(error, HfHubHTTPError))
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def _pause(error: Exception, attempt: int) -> float | None:
+    """Seconds until the next try of what a busy Hub or a cut connection spoiled; None: it would fail again.
+
+    Older versions of huggingface_hub do not try again themselves.
+    """
+    answer = _answer(_causes(error))
+    cut = answer is None and not type(error).__module__.startswith(("builtins", "huggingface_hub"))
+    if attempt == TRIES or not (cut or (answer is not None and answer.status_code in BUSY)):
+        return None
+    asked = answer.headers.get("Retry-After", "") if answer is not None else ""
+    return min(int(asked), 60) if asked.isdecimal() else 2**attempt
 
 
 def _cached(source: HubName, file: str) -> Path | None:
@@ -142,24 +172,29 @@ def _cached(source: HubName, file: str) -> Path | None:
 
 
 def _download(source: HubName, file: str, local_files_only: bool, again: bool = False) -> Path:
-    """One file, at once if it is in the cache. huggingface_hub resumes after a cut and waits when it is asked to."""
+    """One file, at once if it is in the cache."""
     from huggingface_hub import constants, hf_hub_download
 
-    try:
-        with _no_bars():
-            path = hf_hub_download(
-                source.repo,
-                file,
-                revision=source.revision,
-                local_files_only=local_files_only,
-                force_download=again and not local_files_only,
-            )
-    except Exception as error:  # OSError, ValueError, and those of whatever HTTP library it uses
-        raise WeightsError(
-            f"Cannot get {file} of {source} from {constants.ENDPOINT}: {explain(error, source, file)}. "
-            f"The cache is {constants.HF_HUB_CACHE}. To fetch it by hand, run: {source.command}"
-        ) from error
-    return Path(path)
+    for attempt in itertools.count(1):
+        try:
+            with _no_bars():
+                path = hf_hub_download(
+                    source.repo,
+                    file,
+                    revision=source.revision,
+                    local_files_only=local_files_only,
+                    force_download=again and not local_files_only,
+                )
+            return Path(path)
+        except Exception as error:  # OSError, ValueError, and those of whatever HTTP library it uses
+            seconds = _pause(error, attempt)
+            if seconds is None:
+                raise WeightsError(
+                    f"Cannot get {file} of {source} from {constants.ENDPOINT}: {explain(error, source, file)}. "
+                    f"The cache is {constants.HF_HUB_CACHE}. To fetch it by hand, run: {source.command}"
+                ) from error
+        time.sleep(seconds)
+    raise AssertionError
 
 
 def _download_if_there(source: HubName, file: str, local_files_only: bool) -> None:

@@ -2,7 +2,10 @@
 
 import base64
 import hashlib
+import importlib
+import itertools
 import json
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -172,8 +175,9 @@ class Handler(BaseHTTPRequestHandler):
         name = f"{wanted['organization']}/{wanted['name']}"
         if not self._authorized():
             return self._refuse(401, "", "Invalid credentials in Authorization header")
+        private = wanted.get("private") is True or wanted.get("visibility") == "private"  # by version
         status = 409 if name in self.hub.repos else 200
-        self.hub.repos.setdefault(name, Repo(private="private" in (wanted.get("visibility"), wanted.get("private"))))
+        self.hub.repos.setdefault(name, Repo(private=private))
         self._json({"url": f"{self.hub.url}/{name}"}, status)
 
     def _batch(self, asked: dict[str, Any]) -> None:
@@ -212,7 +216,7 @@ def serve() -> tuple[Hub, ThreadingHTTPServer]:
 
 def use(hub: Hub, cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point this process at it: huggingface_hub read its environment when it was imported."""
-    from huggingface_hub import constants
+    importlib.import_module("huggingface_hub.hf_api")  # and with it all that matters
 
     values = {
         "ENDPOINT": hub.url,
@@ -222,7 +226,9 @@ def use(hub: Hub, cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "HF_HUB_OFFLINE": False,
         "HF_HUB_DISABLE_XET": True,
     }
-    for name, value in values.items():
-        monkeypatch.setattr(constants, name, value)
+    modules = [module for name, module in sys.modules.items() if name.startswith("huggingface_hub.")]
+    for module, name in itertools.product(modules, values):
+        if name in vars(module):  # older versions copy some
+            monkeypatch.setattr(module, name, values[name])
     for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(variable, raising=False)

@@ -257,11 +257,9 @@ def test_local_files_only(hub: Hub, repo: Repo) -> None:
     assert not hub.log
 
 
-def test_nobody_is_there(hub: Hub, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
-    with pytest.raises(WeightsError, match=r"the connection failed \(ConnectError\)"):
+def test_nobody_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
+    use(Hub("http://127.0.0.1:9"), str(tmp_path), monkeypatch)
+    with pytest.raises(WeightsError, match=r"from http://127\.0\.0\.1:9: .*onnect"):
         fetch(NAME)
 
 
