@@ -5,7 +5,6 @@ network: a name keeps meaning the same weights, as recovery needs, until `dbaf w
 `HF_TOKEN`, `HF_ENDPOINT`, `HF_HOME` and `HF_HUB_OFFLINE` count. huggingface_hub is imported when it is first needed.
 """
 
-import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -175,7 +174,9 @@ def _download(source: HubName, file: str, local_files_only: bool, again: bool = 
     """One file, at once if it is in the cache."""
     from huggingface_hub import constants, hf_hub_download
 
-    for attempt in itertools.count(1):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             with _no_bars():
                 path = hf_hub_download(
@@ -194,7 +195,6 @@ def _download(source: HubName, file: str, local_files_only: bool, again: bool = 
                     f"The cache is {constants.HF_HUB_CACHE}. To fetch it by hand, run: {source.command}"
                 ) from error
         time.sleep(seconds)
-    raise AssertionError
 
 
 def _download_if_there(source: HubName, file: str, local_files_only: bool) -> None:
