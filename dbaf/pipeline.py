@@ -45,20 +45,34 @@ class Pipeline:
         self.latent_code = load_network(folder, "imprint", LatentCode, device)
 
     @classmethod
-    def from_pretrained(cls, name: str = "mobile", device: str = "auto") -> "Pipeline":
+    def from_pretrained(
+        cls,
+        name: str = "mobile",
+        device: str = "auto",
+        revision: str | None = None,
+        local_files_only: bool = False,
+        progress: Progress | None = None,
+    ) -> "Pipeline":
         """Load a model.
 
         Args:
-            name: an embedded family (`"mobile"`) or the path of a bundle folder.
+            name: an embedded family (`"mobile"`), the path of a bundle folder, or a bundle on the Hugging Face Hub:
+                `"owner/name"` or `"owner/name@revision"`.
             device: `"auto"` (a GPU if there is one), or anything that `torch.device` takes.
+            revision: branch, tag or commit on the Hub. What is in the cache is taken as it is: `dbaf.weights.hub`.
+            local_files_only: download nothing.
+            progress: called with (bytes done, bytes in all) of a download.
 
         Raises:
-            WeightsError: no such bundle, or a shard is missing, short or altered.
+            WeightsError: no such bundle, it cannot be downloaded, or a shard is missing, short or altered.
         """
+        if revision is not None:
+            name = f"{name}@{revision}"
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         with torch.inference_mode(False):  # weights made in it could not take part in `refine`
-            return cls(bundle_folder(name), torch.device(device))
+            folder = bundle_folder(name, local_files_only=local_files_only, progress=progress)
+            return cls(folder, torch.device(device))
 
     def detect(self, picture: torch.Tensor, min_face: float = 40) -> list[Face]:
         """Faces of a picture [1, 3, H, W] in [-1, 1], left to right, then top to bottom; `min_face` in pixels."""

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, shown on a terminal only."""
+"""Progress bars on stderr, shown on a terminal only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,3 +22,20 @@ def progress_bar(
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         row = bar.add_task(description, total=total)
         yield lambda done, all_, text: bar.update(row, completed=done, total=all_, description=text), console
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function that takes (bytes done, bytes in all); without a call there is no bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+
+        def show(done: int, total: int) -> None:
+            row = bar.task_ids[0] if bar.task_ids else bar.add_task(f"download {name}")
+            bar.update(row, completed=done, total=total)
+
+        yield show

@@ -65,6 +65,12 @@ def progress(total: int) -> Callable[..., None]:
     return step
 
 
+def download_progress(done: int, total: int) -> None:
+    """Shows bytes done, of bytes in all, on the node. There a cancelled run stops."""
+    ProgressBar(total).update_absolute(done)
+    throw_exception_if_processing_interrupted()
+
+
 def each_picture(count: int) -> Iterator[int]:
     """Indices 0 .. count - 1, with progress."""
     step = progress(count)

@@ -58,7 +58,7 @@ class FakePipeline:
 
 
 def use_fake(monkeypatch: pytest.MonkeyPatch, kind: type[FakePipeline] = FakePipeline) -> None:
-    monkeypatch.setattr(dbaf.cli.pictures, "load_pipeline", lambda device: kind())
+    monkeypatch.setattr(dbaf.cli.pictures, "load_pipeline", lambda device, model: kind())
 
 
 def portrait(path: Path, size: tuple[int, int] = (24, 16), mode: str = "RGB") -> Path:

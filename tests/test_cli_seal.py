@@ -37,7 +37,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(device: object) -> None:
+    def fail(*_: object) -> None:
         raise AssertionError("the networks were loaded")
 
     monkeypatch.setattr(pictures, "load_pipeline", fail)

@@ -23,7 +23,7 @@ import sys
 import dbaf.cli.pictures
 from fakes import FakePipeline
 from dbaf.cli import main
-dbaf.cli.pictures.load_pipeline = lambda device: FakePipeline()
+dbaf.cli.pictures.load_pipeline = lambda device, model: FakePipeline()
 main()
 """
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")

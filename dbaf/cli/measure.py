@@ -12,11 +12,13 @@ from dbaf.cli.options import (
     DeviceOption,
     KeyEnv,
     KeyFile,
+    ModelName,
     PassEnv,
     RefineSteps,
     check_device,
     errors,
     open_key,
+    open_model,
 )
 
 
@@ -52,6 +54,7 @@ def evaluate(
     ] = None,
     refine_steps: RefineSteps = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes. Each loads the networks.")] = 1,
+    model: ModelName = "mobile",
     device: DeviceOption = Device.auto,
 ) -> None:
     """Measure on your photos: privacy, recovery, what is left of the pictures, speed; every figure with its interval.
@@ -66,9 +69,10 @@ def evaluate(
         raise typer.BadParameter("Give exactly one of the two.", param_hint="--key-file / --key-env")
     with errors():
         check_device(device)
+        model = open_model(model)
         key = functools.partial(open_key, key_file, key_env, passphrase_env)
         try:
-            run(data, out, key, limit, peers, refine_steps, recogniser, jobs, device.value)
+            run(data, out, key, limit, peers, refine_steps, recogniser, jobs, model, device.value)
         except KeyboardInterrupt:
             typer.echo("evaluate: stopped. Give the same command again to go on.")
             raise typer.Exit(130) from None

@@ -50,6 +50,12 @@ Out = Annotated[Path, typer.Option("--out", "-o", file_okay=False, help="Folder 
 KeyFile = Annotated[Path | None, typer.Option(help="Key file, see 'dbaf key new'.")]
 KeyEnv = Annotated[str | None, typer.Option(metavar="VAR", help="Name of a variable that holds a key file's text.")]
 PassEnv = Annotated[str | None, typer.Option(metavar="VAR", help="Name of a variable that holds the passphrase.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model", metavar="NAME", help="'mobile', a bundle folder, or owner/name[@revision] on the Hugging Face Hub."
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute.")]
 Report = Annotated[Path | None, typer.Option("--json", dir_okay=False, help="Write a report of every picture here.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs (never an input).")]
@@ -84,6 +90,21 @@ def check_device(device: Device) -> None:
 
     if device == Device.cuda and not torch.cuda.is_available():
         raise typer.BadParameter("This machine has no CUDA device for torch; use --device cpu.", param_hint="--device")
+
+
+def open_model(name: str) -> str:
+    """The name of a model that is here now: one of the Hub is downloaded if need be, and named by its commit.
+
+    Raises:
+        WeightsError: there is none, or it cannot be downloaded.
+    """
+    from dbaf.progress import download_bar
+    from dbaf.weights.bundle import bundle_folder
+    from dbaf.weights.hub import name_of
+
+    with download_bar(name) as progress:
+        folder = bundle_folder(name, progress=progress)
+    return str(name_of(folder) or name)
 
 
 def same_file(one: Path, other: Path) -> bool:

@@ -17,6 +17,7 @@ from dbaf.cli.options import (
     KeyFile,
     LinkageChoice,
     MinFace,
+    ModelName,
     Out,
     Overwrite,
     PassEnv,
@@ -27,6 +28,7 @@ from dbaf.cli.options import (
     check_device,
     errors,
     open_key,
+    open_model,
 )
 from dbaf.errors import PictureError
 from dbaf.keys import Key, new_nonce
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from dbaf.faces import Face
     from dbaf.images import Picture
     from dbaf.pipeline import Pipeline
-
-MODEL = "mobile"
 
 
 def anonymize(
@@ -77,6 +77,7 @@ def anonymize(
         bool,
         typer.Option("--accept-suspects", help="Write a picture although something in it may be a face left alone."),
     ] = False,
+    model: ModelName = "mobile",
     device: DeviceOption = Device.auto,
     report: Report = None,
     copy_faceless: CopyFaceless = False,
@@ -93,7 +94,8 @@ def anonymize(
     with errors():
         key = Key.generate() if irreversible else open_key(key_file, key_env, passphrase_env)
         keys = [key, *(Key.from_file(path) for path in recipient or [])]
-    load = _loader(device)
+        model = open_model(model)
+    load = _loader(device, model)
 
     def process(picture: "Picture", source: Path) -> "Processed":
         from dbaf.batch import Processed
@@ -113,8 +115,8 @@ def anonymize(
         record = make_record(nonce, refine_steps, irreversible)
         capsule = None
         if seal != SealChoice.none:
-            model = bytes.fromhex(bundle_digest(MODEL))
-            capsule = sealed(_image(picture), image, mask_regions(result.mask), keys, model)
+            digest = bytes.fromhex(bundle_digest(model))
+            capsule = sealed(_image(picture), image, mask_regions(result.mask), keys, digest)
         beside = seal == SealChoice.sidecar
         faces, small = len(result.faces), result.imprinted.count(False)
         message = None
@@ -142,6 +144,7 @@ def recover(
         int | None, typer.Option(min=0, help="As for anonymize; by default as many as the picture's record says.")
     ] = None,
     min_face: MinFace = 40,
+    model: ModelName = "mobile",
     device: DeviceOption = Device.auto,
     report: Report = None,
     copy_faceless: CopyFaceless = False,
@@ -154,7 +157,8 @@ def recover(
     """
     with errors():
         key = open_key(key_file, key_env, passphrase_env)
-    load = _loader(device)
+        model = open_model(model)
+    load = _loader(device, model)
 
     def process(picture: "Picture", source: Path) -> "Processed":
         from dbaf.batch import Processed, find_capsule
@@ -182,6 +186,7 @@ def reconstruct(
     inputs: Inputs,
     out: Out,
     refine_steps: RefineSteps = 0,
+    model: ModelName = "mobile",
     device: DeviceOption = Device.auto,
     report: Report = None,
     copy_faceless: CopyFaceless = False,
@@ -189,7 +194,9 @@ def reconstruct(
     skip_existing: SkipExisting = False,
 ) -> None:
     """Encode and render the same identity: what encoder and generator alone can do. Protects nobody."""
-    load = _loader(device)
+    with errors():
+        model = open_model(model)
+    load = _loader(device, model)
 
     def process(picture: "Picture", source: Path) -> "Processed":
         from dbaf.batch import Processed
@@ -230,15 +237,15 @@ def _opened(capsule: bytes, picture: "Picture", key: Key, force: bool) -> "Proce
     return Processed(opened.image, len(opened.faces), message="Recovered exactly, from the sealed original.")
 
 
-def _loader(device: Device) -> Callable[[], "Pipeline"]:
+def _loader(device: Device, model: str) -> Callable[[], "Pipeline"]:
     """Loads the networks when they are first needed: opening a seal takes none."""
     with errors():
         check_device(device)
-    return functools.cache(lambda: load_pipeline(device))
+    return functools.cache(lambda: load_pipeline(device, model))
 
 
-def load_pipeline(device: Device) -> "Pipeline":
-    """The embedded model."""
+def load_pipeline(device: Device, model: str) -> "Pipeline":
+    """The networks of a model."""
     from dbaf.pipeline import Pipeline
 
-    return Pipeline.from_pretrained(MODEL, device=device.value)
+    return Pipeline.from_pretrained(model, device=device.value)

@@ -1,7 +1,6 @@
-"""`dbaf weights`: what is embedded, and converting what others published."""
+"""`dbaf weights`: what is here, what is on the Hub, and converting what others published."""
 
 import importlib
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -30,25 +29,56 @@ CONVERTERS = {
 
 @app.command("list")
 def weights_list() -> None:
-    """List the embedded weights, model families and the judges of `evaluate`, with parts, sizes and licences."""
-    from safetensors import safe_open
+    """List the embedded weights and those in the Hub's cache, with parts, sizes and licences.
 
-    from dbaf.weights.bundle import EMBEDDED, MANIFEST
+    Who may use what for which purpose: docs/licences.md.
+    """
+    from dbaf.weights.bundle import EMBEDDED, MANIFEST, describe_parts
+    from dbaf.weights.hub import cached
 
     with errors():
-        for manifest in sorted(EMBEDDED.glob(f"*/{MANIFEST}")):
-            typer.echo(manifest.parent.name)
-            sizes: dict[str, int] = {}
-            licences: dict[str, str] = {}
-            for name, entry in json.loads(manifest.read_text())["shards"].items():
-                part = entry["part"]
-                sizes[part] = sizes.get(part, 0) + entry["bytes"]
-                if part not in licences and (manifest.parent / name).is_file():
-                    with safe_open(manifest.parent / name, framework="numpy") as shard:
-                        licences[part] = json.loads(shard.metadata()["dbaf"])["licence"]
-            for part, size in sorted(sizes.items()):
-                typer.echo(f"  {part:<12} {size / 1e6:6.1f} MB  {licences.get(part, 'FILE MISSING')}")
-            typer.echo(f"  {'total':<12} {sum(sizes.values()) / 1e6:6.1f} MB")
+        embedded = {manifest.parent.name: manifest.parent for manifest in sorted(EMBEDDED.glob(f"*/{MANIFEST}"))}
+        for name, folder in (embedded | cached()).items():
+            typer.echo(name)
+            parts = describe_parts(folder)
+            for part, (size, licence) in parts.items():
+                typer.echo(f"  {part:<12} {size / 1e6:6.1f} MB  {licence or 'FILE MISSING'}")
+            typer.echo(f"  {'total':<12} {sum(part.size for part in parts.values()) / 1e6:6.1f} MB")
+
+
+@app.command("fetch")
+def weights_fetch(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Bundle on the Hugging Face Hub.")],
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.", show_default="main")] = None,
+) -> None:
+    """Download a bundle into the Hub's cache: its newest version, what is missing, and damaged files anew.
+
+    Environment: HF_TOKEN (private bundles), HF_ENDPOINT (a mirror), HF_HOME (the cache), HF_HUB_OFFLINE.
+    """
+    from dbaf.progress import download_bar
+    from dbaf.weights.hub import fetch, name_of
+
+    with errors(), download_bar(name) as progress:
+        folder = fetch(name if revision is None else f"{name}@{revision}", renew=True, progress=progress)
+        typer.echo(f"{name_of(folder)} is in {folder}; every sha256 is right.")
+
+
+@app.command("push")
+def weights_push(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Bundle folder.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository, made if missing.")],
+    private: Annotated[bool, typer.Option("--private", help="Not for everybody to see.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="report.json of 'dbaf evaluate': its figures go into the card."),
+    ] = None,
+) -> None:
+    """Publish a bundle on the Hugging Face Hub, with a generated model card. Takes a token in HF_TOKEN."""
+    from dbaf.weights.publish import push
+
+    with errors():
+        published = push(folder, name, private, report)
+    typer.echo(f"Uploaded {', '.join(published.files)} as {published.name}.")
 
 
 @app.command("convert")

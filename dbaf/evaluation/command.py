@@ -25,6 +25,7 @@ def run(
     refine_steps: int,
     recogniser: Path | None,
     jobs: int,
+    model: str,
     device: str,
 ) -> None:
     """Evaluate, write `report.json` and `report.html` into `out`, print a line a metric.
@@ -43,7 +44,7 @@ def run(
             f"The recogniser {judge.name} has no threshold, and {data} is too small to take one: it needs {MIN_PEOPLE} "
             f"people with two photos each and {MIN_IMPOSTORS} pairs of different people."
         )
-    setup = Setup(key, device=device, recogniser=recogniser, peers=peers, refine_steps=refine_steps)
+    setup = Setup(key, model, device, recogniser=recogniser, peers=peers, refine_steps=refine_steps)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

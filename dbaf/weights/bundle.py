@@ -7,9 +7,10 @@ shards, so nothing but the files says which network to build.
 import hashlib
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,22 +22,44 @@ Network = TypeVar("Network", bound=torch.nn.Module)
 
 SHARD_BYTES = 14_000_000  # no committed file may exceed 15 MB
 MANIFEST = "manifest.json"
+SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
 EMBEDDED = Path(__file__).parent  # dbaf/weights/<family>/ ships with the package
 
 
-def bundle_folder(name: str) -> Path:
-    """Folder of the bundle `name`: an embedded family (`"mobile"`) or a path to a folder.
+def bundle_folder(
+    name: str,
+    places: Sequence[Path] = (),
+    local_files_only: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Folder of the bundle `name`.
+
+    Args:
+        name: a folder in one of the places, an embedded family (`"mobile"`), a path to a folder, or a bundle on the
+            Hugging Face Hub (`"owner/name"`, `"owner/name@revision"`), in this order.
+        places: folders of bundles that come first.
+        local_files_only: download nothing.
+        progress: called with (bytes done, bytes in all) of a download.
 
     Raises:
-        WeightsError: neither exists.
+        WeightsError: there is none, or it cannot be downloaded; names the folders that were searched.
     """
-    for folder in (EMBEDDED / name, Path(name)):
+    from dbaf.weights import hub  # which builds on this file
+
+    folders = [*(place / name for place in places), EMBEDDED / name, Path(name).absolute()]
+    for folder in folders:
         if (folder / MANIFEST).is_file():
             return folder
-    raise WeightsError(
-        f"No model bundle '{name}': looked for {MANIFEST} in {EMBEDDED / name} and {Path(name).absolute()}. "
-        "Use the embedded family 'mobile', or give the path of a bundle folder."
-    )
+    searched = f"Looked for {MANIFEST} in {', '.join(map(str, folders))}."
+    if Path(name).exists() or hub.parse(name) is None:
+        raise WeightsError(
+            f"No model bundle '{name}'. {searched} Use the embedded family 'mobile', or give the path of a bundle "
+            "folder or owner/name on the Hugging Face Hub."
+        )
+    try:
+        return hub.fetch(name, local_files_only, progress=progress)
+    except WeightsError as error:
+        raise WeightsError(f"{searched} {error}") from error
 
 
 def bundle_digest(name: str) -> str:
@@ -46,7 +69,33 @@ def bundle_digest(name: str) -> str:
 
 def parts(folder: Path) -> list[str]:
     """Names of the parts that a bundle holds, sorted."""
-    return sorted({entry["part"] for entry in _manifest(folder)["shards"].values()})
+    return sorted({entry["part"] for entry in read_manifest(folder)["shards"].values()})
+
+
+class Part(NamedTuple):
+    """What a bundle tells of a network: bytes on disk, and licence with origin (None: a file is missing)."""
+
+    size: int
+    licence: str | None
+
+
+def describe_parts(folder: Path) -> dict[str, Part]:
+    """Name -> description of every part, sorted; reads no weights.
+
+    Raises:
+        WeightsError: the manifest cannot be read.
+    """
+    found: dict[str, Part] = {}
+    for name, entry in sorted(read_manifest(folder)["shards"].items()):
+        size, licence = found.get(entry["part"], Part(0, None))
+        if licence is None and (folder / name).is_file():
+            try:
+                with safe_open(folder / name, framework="numpy") as shard:
+                    licence = json.loads(shard.metadata()["dbaf"])["licence"]
+            except (SafetensorError, KeyError, TypeError, ValueError) as error:
+                raise WeightsError(f"{folder / name} is not a shard of a DBAF bundle. {_remedy(folder)}") from error
+        found[entry["part"]] = Part(size + entry["bytes"], licence)
+    return dict(sorted(found.items()))
 
 
 def load_part(folder: Path, part: str) -> tuple[dict[str, torch.Tensor], dict]:
@@ -55,13 +104,13 @@ def load_part(folder: Path, part: str) -> tuple[dict[str, torch.Tensor], dict]:
     Raises:
         WeightsError: the part is unknown, or a shard is missing, short or altered; names the file.
     """
-    shards = {name: e for name, e in _manifest(folder)["shards"].items() if e["part"] == part}
+    shards = {name: e for name, e in read_manifest(folder)["shards"].items() if e["part"] == part}
     if not shards:
         raise WeightsError(f"The bundle {folder} has no part '{part}'; it has: {', '.join(parts(folder))}.")
     tensors: dict[str, torch.Tensor] = {}
     metadata: dict[str, str] = {}
     for name, entry in sorted(shards.items()):
-        _check(folder / name, entry["bytes"], entry["sha256"])
+        check_shard(folder / name, entry)
         try:
             with safe_open(folder / name, framework="pt") as shard:
                 metadata = shard.metadata()
@@ -69,7 +118,7 @@ def load_part(folder: Path, part: str) -> tuple[dict[str, torch.Tensor], dict]:
                     tensor = shard.get_tensor(key)
                     tensors[key] = tensor.float() if tensor.is_floating_point() else tensor
         except SafetensorError as error:
-            raise WeightsError(f"{folder / name} is not a safetensors file ({error}). {_REMEDY}") from error
+            raise WeightsError(f"{folder / name} is not a safetensors file ({error}). {_remedy(folder)}") from error
     return tensors, json.loads(metadata["dbaf"])["config"]
 
 
@@ -117,7 +166,7 @@ def save_part(
             size = 0
         groups[-1][key] = tensor
         size += tensor.nbytes
-    manifest = _manifest(folder) if (folder / MANIFEST).is_file() else {"shards": {}}
+    manifest = read_manifest(folder) if (folder / MANIFEST).is_file() else {"shards": {}}
     for name in [n for n, e in manifest["shards"].items() if e["part"] == part]:
         del manifest["shards"][name]
         (folder / name).unlink(missing_ok=True)
@@ -136,21 +185,49 @@ def save_part(
     os.replace(temporary, folder / MANIFEST)
 
 
-_REMEDY = "Reinstall the package or run 'git checkout -- dbaf/weights' in a clone to get the original file back."
+def read_manifest(folder: Path) -> dict:
+    """The manifest of a bundle: `shards` is a file's name -> `part`, `bytes`, `sha256`.
 
-
-def _manifest(folder: Path) -> dict:
+    Raises:
+        WeightsError: it is missing, damaged or no manifest of ours; a shard's name leads out of the folder.
+    """
     try:
-        return json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text())
     except (OSError, ValueError) as error:
-        raise WeightsError(f"Cannot read {folder / MANIFEST}: {error}. {_REMEDY}") from error
+        raise WeightsError(f"Cannot read {folder / MANIFEST}: {error}. {_remedy(folder)}") from error
+    try:
+        for name, entry in manifest["shards"].items():
+            if not SHARD.fullmatch(name) or not {"part", "bytes", "sha256"} <= entry.keys():
+                raise ValueError(name)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{folder / MANIFEST} does not list the shards of a DBAF bundle. {_remedy(folder)}"
+        ) from error
+    return manifest
 
 
-def _check(path: Path, size: int, sha256: str) -> None:
+def check_shard(path: Path, entry: dict) -> None:
+    """Compare a file with its entry in the manifest.
+
+    Raises:
+        WeightsError: it is missing, short or altered; names it and says how to get it anew.
+    """
+    remedy = _remedy(path.parent)
     if not path.is_file():
-        raise WeightsError(f"Weight file missing: {path}. {_REMEDY}")
+        raise WeightsError(f"Weight file missing: {path}. {remedy}")
     data = path.read_bytes()
-    if len(data) != size:
-        raise WeightsError(f"Weight file {path} has {len(data)} bytes instead of {size}. {_REMEDY}")
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise WeightsError(f"Weight file {path} was altered: its sha256 is not the manifest's. {_REMEDY}")
+    if len(data) != entry["bytes"]:
+        raise WeightsError(f"Weight file {path} has {len(data)} bytes instead of {entry['bytes']}. {remedy}")
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise WeightsError(f"Weight file {path} was altered: its sha256 is not the manifest's. {remedy}")
+
+
+def _remedy(folder: Path) -> str:
+    """How to get the original files of a bundle back."""
+    from dbaf.weights import hub
+
+    if folder.parent == EMBEDDED:
+        return "Reinstall the package or run 'git checkout -- dbaf/weights' in a clone to get the original file back."
+    if source := hub.name_of(folder):
+        return f"To get it anew, run: {source.command}"
+    return "Copy the folder anew from where it came from."

@@ -92,6 +92,9 @@ def _modules(host: Host) -> dict[str, ModuleType]:
         def update(self, value: int) -> None:
             host.progress[0] += value
 
+        def update_absolute(self, value: int) -> None:
+            host.progress[0] = value
+
     def throw_if_cancelled() -> None:
         if 0 <= host.cancel_after <= host.progress[0]:
             raise CancelledError

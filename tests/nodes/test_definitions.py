@@ -106,9 +106,3 @@ def test_template_fits_the_nodes(nodes: dict[str, Any], name: str) -> None:
             "link": link,
             "type": kind,
         }
-
-
-def test_only_models_can_be_chosen(nodes: dict[str, Any]) -> None:
-    (name,) = nodes["DBAF_LoadModel"].define_schema().inputs
-    assert name.options == ["mobile"]
-    assert name.default == "mobile"

@@ -7,7 +7,7 @@ import torch
 
 from dbaf.errors import WeightsError
 from dbaf.weights import bundle
-from dbaf.weights.bundle import bundle_folder, load_part, parts, save_part
+from dbaf.weights.bundle import bundle_folder, describe_parts, load_part, parts, save_part
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -56,7 +56,7 @@ def test_a_damaged_shard_is_named(folder: Path, damage: str) -> None:
         shard.write_bytes(data[:-1] if damage == "short" else data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(WeightsError, match=shard.name) as error:
         load_part(folder, "net")
-    assert "Reinstall" in str(error.value)
+    assert "Copy the folder anew" in str(error.value)
 
 
 def test_unknown_bundle_and_part(folder: Path) -> None:
@@ -68,8 +68,26 @@ def test_unknown_bundle_and_part(folder: Path) -> None:
 
 def test_a_damaged_manifest_is_named(folder: Path) -> None:
     (folder / bundle.MANIFEST).write_text("{")
-    with pytest.raises(WeightsError, match=r"manifest\.json.*Reinstall"):
+    with pytest.raises(WeightsError, match=r"manifest\.json.*Copy the folder anew"):
         load_part(folder, "net")
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"shards": []}', '{"shards": {"a.safetensors": 3}}', '{"shards": {"a.pkl": {}}}']
+)
+def test_a_manifest_of_something_else_is_named(folder: Path, text: str) -> None:
+    (folder / bundle.MANIFEST).write_text(text)
+    with pytest.raises(WeightsError, match="does not list the shards"):
+        parts(folder)
+
+
+def test_parts_are_described_without_their_weights(folder: Path) -> None:
+    (size, licence) = describe_parts(folder)["net"]
+    assert size == sum(path.stat().st_size for path in folder.glob("net-*"))
+    assert licence == "Apache-2.0"
+    for path in folder.glob("net-*"):
+        path.unlink()
+    assert describe_parts(folder)["net"] == (size, None)
 
 
 def test_embedded_bundle_is_whole_and_small() -> None:
