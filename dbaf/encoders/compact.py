@@ -17,7 +17,7 @@ TOKENS = (16, 32)  # strides of the maps that the queries attend to
 
 
 class CompactEncoder(nn.Module):
-    """Picture -> W+ and feature maps. It expects all but the replaced part of the face to be covered.
+    """Picture -> W+ and feature maps.
 
     Args:
         styles: L, the length of W+.
@@ -28,7 +28,7 @@ class CompactEncoder(nn.Module):
         heads: attention heads a block.
     """
 
-    covered = True
+    covered = True  # it gets to see the part of a face that is replaced, and nothing else
     mean_w: torch.Tensor
     scale: torch.Tensor
 

@@ -30,7 +30,7 @@ class StyleBlock(nn.Module):
 
 
 class E4E(nn.Module):
-    """Picture -> W+ and feature maps; it sees the whole picture.
+    """Picture -> W+ and feature maps.
 
     Args:
         styles: L, the length of W+.
@@ -38,7 +38,7 @@ class E4E(nn.Module):
         dim: width of W+.
     """
 
-    covered = False
+    covered = False  # it gets to see all of an aligned square
     mean_wplus: torch.Tensor
 
     def __init__(self, styles: int, width: int = 64, dim: int = 512) -> None:
