@@ -2,9 +2,9 @@
 
     python benchmarks/families.py --out benchmarks/families.json
 
-`mobile` has its weights. `reference` has random ones of the released sizes, for 256 and 1024 px: they cost the same. Each
-stage runs in a process of its own, which loads only the networks that it needs: the peak is that of the whole process,
-loading included. Times are CPU seconds of one thread, which neighbours on the machine hardly touch.
+`mobile` has its weights. `reference` has random ones of the released sizes, for 256 and 1024 px: they cost the same.
+Each stage runs in a process of its own, which loads only the networks that it needs: the peak is that of the whole
+process, loading included. Times are CPU seconds of one thread, which neighbours on the machine hardly touch.
 """
 
 import argparse

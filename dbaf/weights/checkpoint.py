@@ -84,9 +84,9 @@ def state_dict(path: Path, checkpoint: Mapping[str, Any], *names: str) -> dict[s
         found = found[name]
     if not isinstance(found, dict):
         raise WeightsError(f"{path}: '{names[-1]}' is no dictionary of tensors.")
-    other = [name for name, tensor in found.items() if not isinstance(tensor, torch.Tensor)]
+    other = [name for name, tensor in found.items() if not _plain(tensor)]
     if other:
-        raise WeightsError(f"{path} holds other things than tensors: {_some(other)}.")
+        raise WeightsError(f"{path} holds other things than plain tensors: {_some(other)}.")
     return {str(name): tensor for name, tensor in found.items()}
 
 
@@ -157,7 +157,7 @@ def check(path: Path, tensors: Mapping[str, torch.Tensor], network: torch.nn.Mod
     said = [f"{len(names)} tensors {what}: {_some(names)}" for what, names in faults.items() if names]
     if said:
         raise WeightsError(f"{path} does not fit (names are ours): {'; '.join(said)}.")
-    return {name: tensors[name].float() for name in expected}
+    return {name: tensors[name].to(torch.float32, copy=True) for name in expected}  # no two may share memory
 
 
 def write_parts(out: Path, converted: Sequence[Converted], half: bool) -> None:
@@ -175,6 +175,10 @@ def write_parts(out: Path, converted: Sequence[Converted], half: bool) -> None:
         if part not in parts(out):
             tensors, config = load_part(EMBEDDED / "mobile", part)
             save_part(out, part, tensors, config, licence, small)
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized
 
 
 def _some(names: Sequence[Any]) -> str:

@@ -106,7 +106,7 @@ def _cid(path: Path, state: State) -> Converted:
     for name in [name for name in tensors if name.endswith(".qkv")]:
         shape(path, tensors, name, 2)
         place, qkv = name.removesuffix("qkv") + "attention.", tensors.pop(name)
-        tensors[f"{place}query.weight"], tensors[f"{place}key_value.weight"] = qkv[:inner].clone(), qkv[inner:].clone()
+        tensors[f"{place}query.weight"], tensors[f"{place}key_value.weight"] = qkv[:inner], qkv[inner:]
     tensors |= {"places": tensors["places"].transpose(0, 1), "mean_w": torch.zeros(dim), "scale": torch.ones(dim)}
     config: dict[str, Any] = {
         "groups": [*GROUPS, styles - sum(GROUPS)],

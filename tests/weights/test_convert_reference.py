@@ -121,6 +121,17 @@ def test_single_files_under_any_name(sources: Path, tmp_path: Path) -> None:
         assert parts(tmp_path / part) == sorted([part, "detector", "landmarks"])
 
 
+def test_tensors_that_share_memory_are_told_apart(sources: Path, tmp_path: Path) -> None:
+    def tie(state: dict) -> None:
+        state["mapper.1.model.0.weight"] = state["mapper.0.model.0.weight"]
+        state["mapper.2.model.1.weight"] = state["mapper.1.model.1.weight"].T.contiguous().T
+
+    convert_dbaf(edited(sources / KRIA_FILE, tmp_path, tie), tmp_path / "out")
+    tensors, _ = load_part(tmp_path / "out", "kria")
+    assert torch.equal(tensors["mappers.0.0.weight"], tensors["mappers.1.0.weight"])
+    assert torch.equal(tensors["mappers.1.1.weight"], tensors["mappers.2.1.weight"])
+
+
 def test_half_precision_on_request(sources: Path, tmp_path: Path) -> None:
     convert_dbaf(sources / KRIA_FILE, tmp_path / "whole")
     convert_dbaf(sources / KRIA_FILE, tmp_path / "half", half=True)
@@ -271,7 +282,8 @@ def test_nvidia_s_pickles_are_refused_with_the_way_to_go(tmp_path: Path) -> None
         ([1, 2], "a list instead of a dictionary"),
         ({"g": {}}, "holds no 'g_ema', only g"),
         ({"g_ema": 3}, "'g_ema' is no dictionary"),
-        ({"g_ema": {"input.input": "text"}}, "other things than tensors: input.input"),
+        ({"g_ema": {"input.input": "text"}}, "other things than plain tensors: input.input"),
+        ({"g_ema": {"input.input": torch.ones(1, 16, 4, 4).to_sparse()}}, "other things than plain tensors"),
         ({"g_ema": {}}, "no tensor input.input"),
         ({"g_ema": generator_state(), "latent_avg": 0.5}, "'latent_avg' is no tensor"),
         ({"g_ema": generator_state(), "latent_avg": torch.zeros(3)}, r"mean_w \[3\] instead of \[24\]"),
