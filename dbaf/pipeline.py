@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from dbaf.cid import CID
-from dbaf.encoders.compact import SIZE, CompactEncoder
+from dbaf.encoders import KINDS as ENCODERS
+from dbaf.encoders.compact import SIZE
 from dbaf.encoders.refine import feedback, refine
-from dbaf.errors import NoFaceError, PictureError
+from dbaf.errors import NoFaceError, PictureError, WeightsError
 from dbaf.faces import Face, FaceFinder, crop, paste
 from dbaf.faces.mask import inner_mask, reach, to_square
 from dbaf.generators import load_generator
@@ -21,10 +22,10 @@ from dbaf.images import from_pil
 from dbaf.imprint import LatentCode, open_imprint, seal_imprint
 from dbaf.imprint.faces import read_face, write_face
 from dbaf.keys import Key
-from dbaf.kria import KRIA
+from dbaf.kria_mlp import KINDS as KRIAS
 from dbaf.maar import MAAR
 from dbaf.stages import Attributes, Encoding, Identity, Rendering, Result
-from dbaf.weights.bundle import bundle_digest, bundle_folder, load_network
+from dbaf.weights.bundle import bundle_digest, bundle_folder, load_network, parts
 
 Progress = Callable[[int, int], None]
 GREY = 2 / 255  # largest channel difference of a picture that counts as grey
@@ -38,11 +39,16 @@ class Pipeline:
         self.digest = bytes.fromhex(bundle_digest(str(folder)))  # sha256 of the manifest
         self.finder = FaceFinder.from_bundle(folder).to(device)
         self.generator = load_generator(folder).to(device)
-        self.encoder = load_network(folder, "encoder", CompactEncoder, device)
+        self.encoder = load_network(folder, "encoder", ENCODERS, device)
         self.cid = load_network(folder, "cid", CID, device)
-        self.kria = load_network(folder, "kria", KRIA, device)
+        self.kria = load_network(folder, "kria", KRIAS, device)
         self.maar = load_network(folder, "maar", MAAR, device)
-        self.latent_code = load_network(folder, "imprint", LatentCode, device)
+        self.latent_code = load_network(folder, "imprint", LatentCode, device) if "imprint" in parts(folder) else None
+        styles = {"generator": self.generator.styles, "encoder": self.encoder.styles, "cid": sum(self.cid.groups)}
+        if len(set(styles.values())) > 1:
+            raise WeightsError(
+                f"The parts of {folder} do not fit: lengths of W+ are {styles}. Convert them for one size."
+            )
 
     @classmethod
     def from_pretrained(
@@ -90,7 +96,12 @@ class Pipeline:
             refine_steps: latent optimisation after the encoder's guess: closer to the person, at about .3 s a step on
                 two cores; 40 is a good number.
             progress: called with (done, total) after each step of this.
+
+        Raises:
+            WeightsError: refinement was asked for, and the model has no part "imprint", whose components it needs.
         """
+        if refine_steps and self.latent_code is None:
+            raise WeightsError("This model cannot refine: set refine_steps to 0, or take the model 'mobile'.")
         codes, maps, imprints, done = [], [], [], itertools.count(1)
 
         def stepped() -> None:
@@ -99,14 +110,15 @@ class Pipeline:
 
         for face in faces:
             square = crop(picture, face.quad, SIZE).to(self.device)
-            seen = _covered(face).to(square)
+            seen = _covered(face).to(square) if self.encoder.covered else torch.ones_like(square[:, :1])
             code, features = self.encoder(square * seen)
-            code = feedback(self.generator, self.encoder, seen, code)
-            if refine_steps:
+            if self.encoder.feedback:
+                code = feedback(self.generator, self.encoder, seen, code)
+            if refine_steps and self.latent_code is not None:
                 code = refine(self.generator, self.encoder, self.latent_code, square, seen, code, refine_steps, stepped)
             codes.append(code)
             maps.append(features)
-            imprints.append(read_face(picture, face, self.latent_code.lengths))
+            imprints.append(read_face(picture, face, self.latent_code.lengths) if self.latent_code else None)
         return Encoding(torch.cat(codes), {px: torch.cat([m[px] for m in maps]) for px in maps[0]}, imprints)
 
     @torch.no_grad()
@@ -127,7 +139,7 @@ class Pipeline:
             identity: of F faces.
             key: the secret.
             nonce: 16 bytes for an unlinked picture; None: linked, the key alone decides.
-            imprint: seal the old W+ codes for `render` to hide in the new faces.
+            imprint: seal the old W+ codes for `render` to hide in the new faces, if the model has a part for it.
 
         Raises:
             PictureError: a face holds an imprint. KRIA would give the original faces if the key were the same.
@@ -136,7 +148,9 @@ class Pipeline:
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
         coder = self.latent_code
         sealed = [
-            [seal_imprint(coder.pack(code, length), key, coder.digest) for length in coder.lengths] if imprint else []
+            [seal_imprint(coder.pack(code, length), key, coder.digest) for length in coder.lengths]
+            if imprint and coder
+            else []
             for code in identity.latent
         ]
         return Identity(self._kria(identity.code, key, nonce), identity.latent, sealed, [False] * len(sealed))
@@ -156,18 +170,19 @@ class Pipeline:
             imprint: False leaves imprints aside.
         """
         code, latent = self._kria(identity.code, key, nonce), identity.latent.clone()
-        restored = [False] * len(code)
+        restored, coder = [False] * len(code), self.latent_code
         for index, found in enumerate(identity.imprints if imprint else []):
             for sealed in found:
-                packed = open_imprint(sealed, key, self.latent_code.digest)
-                if packed is not None:
-                    latent[index], restored[index] = self.latent_code.unpack(packed), True
+                packed = open_imprint(sealed, key, coder.digest) if coder else None
+                if coder and packed is not None:
+                    latent[index], restored[index] = coder.unpack(packed), True
                     code[index] = latent[index] - self.cid(latent[index : index + 1])[0]
         return Identity(code, latent, [[] for _ in restored], restored)
 
     def _kria(self, code: torch.Tensor, key: Key, nonce: bytes | None) -> torch.Tensor:
         """Identity codes [F, L, 512] there or back."""
-        latent_key = self.generator.mapping(key.latent_noise(nonce).to(self.device))[None]  # [1, groups, 512]
+        noise = key.latent_noise(nonce)[:, : self.generator.dim].to(self.device)  # a narrow generator takes less
+        latent_key = self.generator.mapping(noise)[None]  # [1, groups, dim]
         return torch.cat([self.kria(one, latent_key) for one in code.split(1)])
 
     @torch.no_grad()

@@ -7,14 +7,15 @@ from torch import nn
 
 
 class Attention(nn.Module):
-    """Multi-head attention of x to a context (to itself without one)."""
+    """Multi-head attention of x to a context; `head_dim` is the width of a head, width / heads if None."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, head_dim: int | None = None) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width, bias=False)
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.out = nn.Linear(width, width)
+        inner = width if head_dim is None else heads * head_dim
+        self.query = nn.Linear(width, inner, bias=False)
+        self.key_value = nn.Linear(width, 2 * inner, bias=False)
+        self.out = nn.Linear(inner, width)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         """x [B, N, width], context [B, M, width] -> [B, N, width]."""
@@ -27,10 +28,10 @@ class Attention(nn.Module):
 class SelfBlock(nn.Module):
     """Self-attention, then an MLP, each on the normalised input and added to it."""
 
-    def __init__(self, width: int, heads: int, mlp: int) -> None:
+    def __init__(self, width: int, heads: int, mlp: int, head_dim: int | None = None) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, heads, head_dim)
         self.mlp = nn.Sequential(nn.Linear(width, mlp), nn.GELU(), nn.Linear(mlp, width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ import torch
 from dbaf.cid import CID
 from dbaf.encoders.compact import FEATURE_CHANNELS, CompactEncoder
 from dbaf.kria import KRIA, Reflection
+from dbaf.kria_mlp import MlpKRIA
 from dbaf.maar import MAAR
 
 GROUPS = (2, 2, 3)
@@ -31,6 +32,30 @@ def test_cid_attends_over_styles_not_over_the_batch() -> None:
     change = (cid(touched) - cid(codes)).abs().amax((0, 2))
     assert (change[:2] > 0).all()
     assert (change[2:] == 0).all()
+
+
+@torch.no_grad()
+def test_cid_as_released_lets_every_style_attend_to_itself_only() -> None:
+    cid = CID(GROUPS, dim=32, depth=2, heads=2, mlp=64, head_dim=24, attends=False, projects=False).eval()
+    codes = noise(3, 7, 32)
+    alone_is_the_same(cid, codes)
+    touched = codes.clone()
+    touched[:, 0] += 1
+    change = (cid(touched) - cid(codes)).abs().amax((0, 2))
+    assert change[0] > 0
+    assert (change[1:] == 0).all()
+
+
+@torch.no_grad()
+def test_the_paper_s_kria_gives_every_group_its_key() -> None:
+    kria = MlpKRIA(list(GROUPS[:2]), hidden=(48, 32), dim=32).eval()
+    codes, keys = noise(3, 7, 32), noise(3, 3, 32)
+    alone_is_the_same(kria, codes, keys)
+    for group, styles in enumerate((range(2), range(2, 4), range(4, 7))):
+        other = keys.clone()
+        other[:, group] += 1
+        change = (kria(codes, other) - kria(codes, keys)).abs().amax((0, 2))
+        assert [style for style in range(7) if change[style] > 0] == list(styles)
 
 
 def fitted_kria() -> KRIA:

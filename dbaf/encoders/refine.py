@@ -1,7 +1,7 @@
 """From the encoder's guess to a code that follows the face more closely.
 
-`feedback` always runs: what the encoder makes of its own reconstruction tells in which direction it errs. In ReStyle
-(Alaluf et al., arXiv 2104.02699) a network is trained to look at both; the plain difference does here.
+`feedback` runs for encoders of ours: what the encoder makes of its own reconstruction tells in which direction it errs.
+In ReStyle (Alaluf et al., arXiv 2104.02699) a network is trained to look at both; the plain difference does here.
 
 `refine` is for users who have time: latent optimisation as in Abdal et al., "Image2StyleGAN" (arXiv 1904.03189), with
 the generator's preview in place of the whole picture, and the encoder's own maps for perceptual features, so that it
@@ -13,19 +13,16 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from dbaf.encoders.compact import CompactEncoder
-from dbaf.generators.mobile import MobileGenerator
+from dbaf.encoders import Encoder
+from dbaf.generators import Generator
 from dbaf.imprint import LatentCode
 
 RATE = 0.1  # of Adam, in standard deviations of each component
 SMALL, LARGE = 128, 256  # px of the previews; the last quarter of the steps sees the large one
 PIXELS, PERCEPTUAL, PULL = 1.0, 1.0, 0.01
-GAIN = 0.5  # share of the encoder's error on its own reconstruction that is taken off
 
 
-def feedback(
-    generator: MobileGenerator, encoder: CompactEncoder, seen: torch.Tensor, wplus: torch.Tensor
-) -> torch.Tensor:
+def feedback(generator: Generator, encoder: Encoder, seen: torch.Tensor, wplus: torch.Tensor) -> torch.Tensor:
     """Correct the encoder's codes by what it makes of their pictures.
 
     Args:
@@ -37,14 +34,14 @@ def feedback(
         W+ codes [B, L, dim].
     """
     echo, _ = encoder(generator.preview(wplus) * seen)
-    return wplus + GAIN * (wplus - echo)
+    return wplus + encoder.feedback * (wplus - echo)
 
 
 @torch.inference_mode(False)  # ComfyUI runs nodes in it, where there are no gradients
 @torch.enable_grad()
 def refine(
-    generator: MobileGenerator,
-    encoder: CompactEncoder,
+    generator: Generator,
+    encoder: Encoder,
     components: LatentCode,
     picture: torch.Tensor,
     seen: torch.Tensor,
@@ -89,7 +86,7 @@ def refine(
     return components.latent(start + offset).detach()
 
 
-def feature_maps(encoder: CompactEncoder, picture: torch.Tensor) -> list[torch.Tensor]:
+def feature_maps(encoder: Encoder, picture: torch.Tensor) -> list[torch.Tensor]:
     """Maps of the backbone at strides 4, 8 and 16, of unit length in every place."""
     maps = encoder.backbone(picture)
     return [F.normalize(maps[stride], dim=1) for stride in (4, 8, 16)]

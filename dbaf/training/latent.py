@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from dbaf.generators.mobile import MobileGenerator
+from dbaf.generators import Generator
 from dbaf.training.critics import LatentCritic
 
 GROUPS = (7, 6, 10)  # styles of the mobile generator that are coarse (4..16 px), medium (32, 64 px), fine
@@ -28,7 +28,7 @@ def kept(critic: LatentCritic, new: torch.Tensor, old: torch.Tensor) -> torch.Te
     return F.smooth_l1_loss(critic.attributes(new), critic.attributes(old)) + 0.2 * change
 
 
-def random_keys(generator: MobileGenerator, count: int, rng: torch.Generator) -> torch.Tensor:
+def random_keys(generator: Generator, count: int, rng: torch.Generator) -> torch.Tensor:
     """Latent keys of `count` random secrets [count, 3, 512]."""
     z = torch.randn(3 * count, generator.dim, generator=rng)
     return generator.mapping(z.to(generator.mean_w)).unflatten(0, (count, 3))

@@ -14,8 +14,7 @@ import torch
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 
-from dbaf.generators import load_generator
-from dbaf.generators.mobile import MobileGenerator
+from dbaf.generators import Generator, load_generator
 from dbaf.training.codes import load_codes
 from dbaf.training.common import DEVICE, compiled
 from dbaf.weights.bundle import bundle_folder
@@ -27,7 +26,7 @@ STRETCH = (0.7, 1.2)
 MIXED = 0.5  # share of codes that change person at a random style
 
 
-def sample_wplus(generator: MobileGenerator, count: int, rng: torch.Generator) -> torch.Tensor:
+def sample_wplus(generator: Generator, count: int, rng: torch.Generator) -> torch.Tensor:
     """Random W+ codes [count, L, 512], on the CPU: truncated, half of them mixed from two people."""
     z = torch.randn(2 * count, generator.dim, generator=rng)
     psi = torch.empty(2 * count, 1).uniform_(*TRUNCATION, generator=rng)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -122,10 +122,32 @@ def load_part(folder: Path, part: str) -> tuple[dict[str, torch.Tensor], dict]:
     return tensors, json.loads(metadata["dbaf"])["config"]
 
 
-def load_network(folder: Path, part: str, kind: Callable[..., Network], device: torch.device | str = "cpu") -> Network:
-    """Build a network from its stored configuration, with its weights, frozen, for inference. Errors as `load_part`."""
+def load_network(
+    folder: Path,
+    part: str,
+    kinds: Callable[..., Network] | Mapping[str, Callable[..., Network]],
+    device: torch.device | str = "cpu",
+) -> Network:
+    """Build a network from its stored configuration, with its weights, frozen, for inference.
+
+    Args:
+        folder: bundle folder.
+        part: name of the network.
+        kinds: class of the network, or a class for each `kind` that the configuration may name; the first is that of
+            configurations without one.
+        device: where to put it.
+
+    Raises:
+        WeightsError: as `load_part`; or the kind is not known.
+    """
     tensors, config = load_part(folder, part)
-    network = kind(**config)
+    if isinstance(kinds, Mapping):
+        kind = config.pop("kind", next(iter(kinds)))
+        if kind not in kinds:
+            known = ", ".join(kinds)
+            raise WeightsError(f"{folder}: '{part}' is of the kind '{kind}'; this version knows {known}. Update DBAF.")
+        kinds = kinds[kind]
+    network = kinds(**config)
     network.load_state_dict(tensors)
     return network.eval().requires_grad_(False).to(device)
 
@@ -137,6 +159,7 @@ def save_part(
     config: dict,
     licence: str,
     half: bool = True,
+    sources: dict[str, str] | None = None,
 ) -> None:
     """Write one network as shards under 15 MB and enter them in the manifest; replaces an earlier version.
 
@@ -147,6 +170,7 @@ def save_part(
         config: JSON-able arguments that rebuild it.
         licence: SPDX expression and origin, in one line.
         half: store floating-point tensors as fp16.
+        sources: name -> sha256 of the files that the tensors were converted from.
 
     Raises:
         WeightsError: a tensor holds NaN or infinity.
@@ -171,7 +195,8 @@ def save_part(
         del manifest["shards"][name]
         (folder / name).unlink(missing_ok=True)
     # one entry only: safetensors writes several in random order, and the same weights should give the same bytes
-    metadata = {"dbaf": json.dumps({"part": part, "config": config, "licence": licence}, sort_keys=True)}
+    about = {"part": part, "config": config, "licence": licence} | ({"sources": sources} if sources else {})
+    metadata = {"dbaf": json.dumps(about, sort_keys=True)}
     for index, group in enumerate(groups, 1):
         name = f"{part}-{index:05d}-of-{len(groups):05d}.safetensors"
         save_file(group, folder / (name + ".tmp"), metadata)
