@@ -15,6 +15,7 @@ PACK = Path(__file__).resolve().parents[2]
 def test_all_nodes(nodes: dict[str, Any]) -> None:
     assert sorted(nodes) == [
         "DBAF_Anonymize",
+        "DBAF_AnonymizeImage",
         "DBAF_DetectFaces",
         "DBAF_Disentangle",
         "DBAF_Encode",
@@ -22,7 +23,10 @@ def test_all_nodes(nodes: dict[str, Any]) -> None:
         "DBAF_Load",
         "DBAF_LoadModel",
         "DBAF_MAARBlend",
+        "DBAF_MixIdentities",
+        "DBAF_Reconstruct",
         "DBAF_Recover",
+        "DBAF_RecoverImage",
         "DBAF_Save",
         "DBAF_Seal",
         "DBAF_Unseal",
