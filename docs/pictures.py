@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The pictures of the help pages (web/docs) and of the templates (workflows), of people who do not exist.
+"""The pictures of help pages (web/docs), templates (workflows) and the registry, of people who do not exist.
 
     python docs/pictures.py
 
@@ -54,6 +54,16 @@ def save(path: Path, image: Image.Image) -> None:
         if path.stat().st_size <= LARGEST:
             return
     raise ValueError(f"{path} is too large.")
+
+
+def halves(one: Image.Image, other: Image.Image, line: int) -> Image.Image:
+    """The upper left half of one picture and the lower right half of another, as large."""
+    width, height = one.size
+    corner = Image.new("L", one.size)
+    ImageDraw.Draw(corner).polygon([(0, 0), (width, 0), (0, height)], fill=255)
+    image = Image.composite(one, other, corner)
+    ImageDraw.Draw(image).line([(width, 0), (0, height)], fill=PAPER, width=line)
+    return image
 
 
 def small(picture: torch.Tensor) -> torch.Tensor:
@@ -163,6 +173,11 @@ def main() -> None:
     }
     for name, image in templates.items():
         save(ROOT / "workflows" / f"{name}.jpg", image)
+    halves(to_pil(person), safe.image, 6).resize((256, 256), Image.LANCZOS).save(
+        ROOT / "docs" / "icon.png", optimize=True
+    )
+    banner = halves(to_pil(group), all_new.image, 6)
+    save(ROOT / "docs" / "banner.jpg", banner.resize((1200, 1200 * banner.height // banner.width), Image.LANCZOS))
 
 
 if __name__ == "__main__":

@@ -366,7 +366,8 @@ def test_slips_show_before_anything_runs(server: Server) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         server.start(prompt)
     assert "'one' is no number of a face" in refused.value.read().decode()
-    prompt = to_prompt(template("choose_faces"), image="person.png", key_name="gone")
+    prompt = whole("person.png")
+    prompt["2"]["inputs"]["key_name"] = "gone"
     with pytest.raises(urllib.error.HTTPError) as refused:
         server.start(prompt)
     assert "There is no key of this name" in refused.value.read().decode()
