@@ -51,6 +51,14 @@ def test_help_pages_name_every_socket(nodes: dict[str, Any]) -> None:
             assert f"`{name}`" in pages[node_id], (node_id, name)
 
 
+def test_help_pages_have_small_pictures() -> None:
+    """ComfyUI serves them from the folder of the page."""
+    for page in (PACK / "web" / "docs").glob("*.md"):
+        picture = page.with_suffix(".jpg")
+        assert f"]({picture.name})" in page.read_text()
+        assert picture.stat().st_size <= 60_000
+
+
 def test_linkage_is_said_where_it_matters(nodes: dict[str, Any]) -> None:
     for node_id in ("DBAF_Anonymize", "DBAF_Recover"):
         key = next(i for i in nodes[node_id].define_schema().inputs if i.id == "key")
@@ -62,6 +70,16 @@ def test_entry_point(pack: ModuleType) -> None:
     assert not hasattr(pack, "NODE_CLASS_MAPPINGS")  # else ComfyUI ignores comfy_entrypoint
     extension = asyncio.run(pack.comfy_entrypoint())
     assert asyncio.run(extension.get_node_list()) == pack.NODES
+
+
+def test_loading_takes_no_network(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the pack went to the network")
+
+    for name in ("connect", "connect_ex", "bind"):
+        monkeypatch.setattr(f"socket.socket.{name}", refuse)
+    for node in request.getfixturevalue("pack").NODES:
+        node.define_schema()
 
 
 def test_library_exists_once(pack: ModuleType) -> None:
