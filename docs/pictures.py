@@ -169,7 +169,9 @@ def main() -> None:
             [("original", group), ("new faces stay, everything grey is repainted", repaint)], 200, down=True
         ),
         "mix_identities": strip([four_mixed[0], four_mixed[2], four_mixed[3], ("identity from", donor)], 220),
-        "compare": strip([("original", person), ("anonymized", safe.picture), ("recovered", back.picture)], 260),
+        "compare": strip(
+            [("original", group), ("anonymized", all_new.picture), ("recovered", all_back.picture)], 150, down=True
+        ),
     }
     for name, image in templates.items():
         save(ROOT / "workflows" / f"{name}.jpg", image)

@@ -203,13 +203,7 @@ class RecoverImage(io.ComfyNode):
             return model.recover(picture, key, None, refine_steps, step, min_face, selection)
 
         made = _each(model, image, faces, without_face, work)
-        lines = [
-            f"Picture {index + 1}: no face, left as it is."
-            if result is None
-            else f"Picture {index + 1}: {result.restored.count(True)} of {len(result.faces)} face(s) from their "
-            "imprints, the others roughly, from their looks."
-            for index, result in enumerate(made)
-        ]
+        lines = [_told_back(index, result) for index, result in enumerate(made)]
         return io.NodeOutput(*to_outputs(image, made), "\n".join(lines))
 
 
@@ -259,3 +253,12 @@ def _told(index: int, result: Result | None, selection: Selection, imprint: bool
     if result is not None and result.suspects:
         line += f" {_places(result.suspects)}"
     return line
+
+
+def _told_back(index: int, result: Result | None) -> str:
+    """The line of a report on one recovered picture."""
+    if result is None:
+        return f"Picture {index + 1}: nobody to bring back, left as it is."
+    faces, known = len(result.faces), result.restored.count(True)
+    line = f"Picture {index + 1}: {known} of {faces} face(s) from their imprints"
+    return f"{line}." if known == faces else f"{line}, the others roughly, from their looks."

@@ -330,7 +330,7 @@ def test_templates_without_other_models_run(server: Server) -> None:
     prompt = to_prompt(template("compare"), image="person.png", key_name="first")
     view = next(node for node, entry in prompt.items() if entry["class_type"] == "PreviewImage")
     (rows,) = server.saved(server.run(prompt), view)
-    assert pixels(rows).shape[-1] == 3 * original.shape[-1] + 2 * 8
+    assert pixels(rows).shape[-2] == 3 * original.shape[-2] + 2 * 8
 
 
 def test_spared_face_and_mask(server: Server) -> None:

@@ -126,7 +126,10 @@ def test_suspects_stop_unless_accepted(nodes: dict[str, Any], pipeline: Any) -> 
 def test_recover_and_reconstruct_image(nodes: dict[str, Any], pipeline: Any) -> None:
     image = make_image([2, 0], 4)
     made = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40).args
-    assert made[3].splitlines()[0].startswith("Picture 1: 2 of 2 face(s) from their imprints")
+    assert made[3].splitlines() == [
+        "Picture 1: 2 of 2 face(s) from their imprints.",
+        "Picture 2: nobody to bring back, left as it is.",
+    ]
     assert torch.equal(made[0][1], image[1])
     again = nodes["DBAF_Reconstruct"].execute(pipeline, image, 0, KEEP, 40).args
     assert [codes.unique().tolist() for codes in pipeline.rendered] == [[-1], [0]]
