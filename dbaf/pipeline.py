@@ -66,6 +66,12 @@ class Pipeline:
         """Faces of a picture [1, 3, H, W] in [-1, 1], left to right, then top to bottom; see `FaceFinder.find`."""
         return self.finder.find(picture, min_face, looked)
 
+    def suspects(
+        self, picture: torch.Tensor, known: list[Face], min_face: float = 40, looked: Callable[[], None] = lambda: None
+    ) -> list[Face]:
+        """Places of a picture that may show a face that is none of the known ones; see `FaceFinder.suspects`."""
+        return self.finder.suspects(picture, known, min_face, looked)
+
     @torch.no_grad()
     def encode(
         self, picture: torch.Tensor, faces: list[Face], refine_steps: int = 0, progress: Progress | None = None
@@ -243,8 +249,7 @@ class Pipeline:
         result = self._run(image, change, refine_steps, progress, min_face, faces)
         known = result.faces if faces is None else faces.found  # a spared face was not missed
         total = _steps(result.faces, refine_steps)
-        looked = _looks(progress, total, total)
-        result.suspects = self.finder.suspects(result.picture, known, min_face, looked)
+        result.suspects = self.suspects(result.picture, known, min_face, _looks(progress, total, total))
         return result
 
     def recover(

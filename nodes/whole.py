@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
 from dbaf.errors import NoFaceError, PictureError
@@ -135,13 +136,22 @@ class AnonymizeImage(io.ComfyNode):
         accept_suspects: bool,
         faces: Faces = None,
     ) -> io.NodeOutput:
-        def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
-            result = model.anonymize(picture, key, None, refine_steps, step, imprint, min_face, selection)
-            if result.suspects and not accept_suspects:
+        def check(suspects: list[Face]) -> None:
+            if suspects and not accept_suspects:
                 raise PictureError(
-                    f"{_places(result.suspects)} Look there. A smaller 'min_face' may find it; 'accept_suspects' lets "
-                    "the picture pass as it is."
+                    f"{_places(suspects)} Look there. A smaller 'min_face' may find it; 'accept_suspects' lets the "
+                    "picture pass as it is."
                 )
+
+        def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
+            try:
+                result = model.anonymize(picture, key, None, refine_steps, step, imprint, min_face, selection)
+            except NoFaceError:  # a picture that stays as it is may hold somebody who was missed, too
+                if selection is not None or without_face == KEEP:
+                    known = [] if selection is None else selection.found
+                    check(model.suspects(picture, known, min_face, throw_exception_if_processing_interrupted))
+                raise
+            check(result.suspects)
             return result
 
         made = _each(model, image, faces, without_face, work)

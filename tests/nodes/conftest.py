@@ -204,12 +204,17 @@ class FakePipeline:
 
     def __init__(self) -> None:
         self.rendered: list[torch.Tensor] = []
-        self.suspects: list[Face] = []
+        self.suspected: list[Face] = []
 
     def detect(self, picture: torch.Tensor, min_face: float = 40, looked: Callable[[], Any] = int) -> list[Face]:
         looked()
         count = round((float(picture[0, 0, 0, 0]) + 1) * 127.5)
         return [make_face(30.0 * i) for i in range(count)]
+
+    def suspects(
+        self, picture: torch.Tensor, known: list[Face], min_face: int, looked: Callable[[], Any]
+    ) -> list[Face]:
+        return [face for face in self.suspected if face.box not in [other.box for other in known]]
 
     def encode(self, picture: torch.Tensor, faces: list[Face], refine_steps: int, progress: Any) -> torch.Tensor:
         assert faces
@@ -287,7 +292,7 @@ class FakePipeline:
         codes = torch.full((len(faces.chosen), 23, 512), change)
         made = self.render(picture, faces.chosen, codes, f"attributes of {len(codes)}", progress, faces.spared)
         restored = [True] * len(codes)
-        return Result(**vars(made), faces=faces.chosen, latents=codes, restored=restored, suspects=self.suspects)
+        return Result(**vars(made), faces=faces.chosen, latents=codes, restored=restored, suspects=self.suspected)
 
 
 @pytest.fixture

@@ -115,12 +115,25 @@ def test_anonymize_image(nodes: dict[str, Any], pipeline: Any, channels: int) ->
 
 def test_suspects_stop_unless_accepted(nodes: dict[str, Any], pipeline: Any) -> None:
     image = make_image([1, 1])
-    pipeline.suspects = pipeline.detect(image[:1].movedim(-1, 1) * 2 - 1)
+    pipeline.suspected = pipeline.detect(image[:1].movedim(-1, 1) * 2 - 1)
     with pytest.raises(PictureError, match=r"Picture 1 of 2: 1 place\(s\) may show a face that was not replaced, at"):
         anonymize(nodes, pipeline, image)
     *_, preview, report = anonymize(nodes, pipeline, image, accept_suspects=True)
     assert report.count("may show a face") == 2
     assert (preview == torch.tensor([1.0, 0, 0])).all(-1).any()
+
+
+def test_pictures_that_stay_are_looked_at_too(nodes: dict[str, Any], pipeline: Any) -> None:
+    image = make_image([2])
+    pipeline.suspected = pipeline.detect(image.movedim(-1, 1) * 2 - 1)
+    spared, _ = detect(nodes, pipeline, image, without_face=KEEP, spare_chosen=True)
+    assert torch.equal(anonymize(nodes, pipeline, image, faces=spared)[0], image)  # who is spared was not missed
+    nobody = make_image([0])
+    with pytest.raises(PictureError, match=r"2 place\(s\) may show a face"):
+        anonymize(nodes, pipeline, nobody, without_face=KEEP)
+    with pytest.raises(NoFaceError):
+        anonymize(nodes, pipeline, nobody)
+    assert torch.equal(anonymize(nodes, pipeline, nobody, without_face=KEEP, accept_suspects=True)[0], nobody)
 
 
 def test_recover_and_reconstruct_image(nodes: dict[str, Any], pipeline: Any) -> None:
