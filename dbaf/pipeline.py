@@ -4,7 +4,7 @@ Faces go through the networks one by one, so a picture gives the same bytes alon
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,8 +15,8 @@ from dbaf.encoders import KINDS as ENCODERS
 from dbaf.encoders.compact import SIZE
 from dbaf.encoders.refine import feedback, refine
 from dbaf.errors import NoFaceError, PictureError, WeightsError
-from dbaf.faces import Face, FaceFinder, crop, paste
-from dbaf.faces.mask import inner_mask, reach, to_square
+from dbaf.faces import Face, FaceFinder, Selection, crop, paste
+from dbaf.faces.mask import covered, inner_mask, reach, to_square
 from dbaf.generators import load_generator
 from dbaf.images import from_pil
 from dbaf.imprint import LatentCode, open_imprint, seal_imprint
@@ -80,9 +80,17 @@ class Pipeline:
             folder = bundle_folder(name, local_files_only=local_files_only, progress=progress)
             return cls(folder, torch.device(device))
 
-    def detect(self, picture: torch.Tensor, min_face: float = 40) -> list[Face]:
-        """Faces of a picture [1, 3, H, W] in [-1, 1], left to right, then top to bottom; `min_face` in pixels."""
-        return self.finder.find(picture, min_face)
+    def detect(
+        self, picture: torch.Tensor, min_face: float = 40, looked: Callable[[], None] = lambda: None
+    ) -> list[Face]:
+        """Faces of a picture [1, 3, H, W] in [-1, 1], left to right, then top to bottom; see `FaceFinder.find`."""
+        return self.finder.find(picture, min_face, looked)
+
+    def suspects(
+        self, picture: torch.Tensor, known: list[Face], min_face: float = 40, looked: Callable[[], None] = lambda: None
+    ) -> list[Face]:
+        """Places of a picture that may show a face that is none of the known ones; see `FaceFinder.suspects`."""
+        return self.finder.suspects(picture, known, min_face, looked)
 
     @torch.no_grad()
     def encode(
@@ -95,7 +103,7 @@ class Pipeline:
             faces: F >= 1 of them.
             refine_steps: latent optimisation after the encoder's guess: closer to the person, at about .3 s a step on
                 two cores; 40 is a good number.
-            progress: called with (done, total) after each step of this.
+            progress: called with (done, total) after each face's guess and each step of this.
 
         Raises:
             WeightsError: refinement was asked for, and the model has no part "imprint", whose components it needs.
@@ -106,7 +114,7 @@ class Pipeline:
 
         def stepped() -> None:
             if progress:
-                progress(next(done), len(faces) * refine_steps)
+                progress(next(done), len(faces) * (refine_steps + 1))
 
         for face in faces:
             square = crop(picture, face.quad, SIZE).to(self.device)
@@ -114,6 +122,7 @@ class Pipeline:
             code, features = self.encoder(square * seen)
             if self.encoder.feedback:
                 code = feedback(self.generator, self.encoder, seen, code)
+            stepped()
             if refine_steps and self.latent_code is not None:
                 code = refine(self.generator, self.encoder, self.latent_code, square, seen, code, refine_steps, stepped)
             codes.append(code)
@@ -147,12 +156,13 @@ class Pipeline:
         if any(identity.imprints):
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
         coder = self.latent_code
-        sealed = [
-            [seal_imprint(coder.pack(code, length), key, coder.digest) for length in coder.lengths]
-            if imprint and coder
-            else []
-            for code in identity.latent
-        ]
+        sealed: list[list[bytes]] = [[] for _ in identity.latent]
+        if imprint and coder is not None:
+            digest = coder.digest
+            sealed = [
+                [seal_imprint(coder.pack(code, length), key, digest) for length in coder.lengths]
+                for code in identity.latent
+            ]
         return Identity(self._kria(identity.code, key, nonce), identity.latent, sealed, [False] * len(sealed))
 
     @torch.no_grad()
@@ -193,6 +203,7 @@ class Pipeline:
         identity: Identity,
         attributes: Attributes,
         progress: Progress | None = None,
+        spared: Sequence[Face] = (),
     ) -> Rendering:
         """Render every face, paste it over the old one, and write its imprint.
 
@@ -202,9 +213,14 @@ class Pipeline:
             identity: of these faces.
             attributes: of the same faces.
             progress: called with (done, F) after each face.
+            spared: other faces of it. Inside their outlines every pixel stays, also where a new face would reach in.
         """
         mask = picture.new_zeros(1, 1, *picture.shape[-2:])
         owner = torch.full(picture.shape[-2:], -1, dtype=torch.int16)  # which face a pixel shows
+        kept = torch.zeros(picture.shape[-2:], dtype=torch.bool)
+        for face in spared:
+            kept |= covered(face.mesh[:, :2], face.quad, *kept.shape)
+        kept = kept.to(picture.device)
         grey = bool((picture.amax(1) - picture.amin(1)).max() <= GREY)
         for index, face in enumerate(faces):
             latent = identity.whole(index, attributes)  # [1, L, 512]
@@ -215,7 +231,8 @@ class Pipeline:
             # the same alignment puts the new face's points about where the old ones were
             points = to_square(face.points, face.quad) * patch.shape[-1]
             mesh = self.finder.retrace(patch, points).mesh
-            picture, face_mask = paste(picture, patch, face, mesh)
+            pasted, face_mask = paste(picture, patch, face, mesh)
+            picture, face_mask = torch.where(kept, picture, pasted), torch.where(kept, 0, face_mask)
             mask = torch.maximum(mask, face_mask)
             owner[face_mask[0, 0].cpu() > 0] = index
             if progress:
@@ -224,7 +241,7 @@ class Pipeline:
         for index, sealed in enumerate(identity.imprints):
             picture, fits = write_face(picture, owner == index, sealed)
             imprinted.append(fits)
-        return Rendering(picture, mask, imprinted)
+        return Rendering(picture, mask, owner, imprinted)
 
     def anonymize(
         self,
@@ -235,6 +252,7 @@ class Pipeline:
         progress: Progress | None = None,
         imprint: bool = True,
         min_face: float = 40,
+        faces: Selection | None = None,
     ) -> Result:
         """Give every face of a picture another identity.
 
@@ -246,20 +264,24 @@ class Pipeline:
             nonce: None: linked, the same person gets the same new face in every picture; 16 bytes from
                 `dbaf.keys.new_nonce`: unlinked, and recovery needs them.
             refine_steps: see `encode`.
-            progress: called with (done, total) after each refinement step and each rendered face.
+            progress: called with (done, total) after each face is encoded, each refinement step and each rendered face,
+                and with the same numbers again while the detector looks. What it raises ends the run.
             imprint: hide the sealed W+ code of each face in its new pixels, where there is room.
             min_face: smaller faces are left alone; in pixels.
+            faces: those to replace and those to spare; None: all that `detect` finds are replaced.
 
         Raises:
-            NoFaceError: there is no face.
+            NoFaceError: there is no face, or none is chosen.
             PictureError: a face holds an imprint: it was anonymized before.
         """
 
         def change(identity: Identity) -> Identity:
             return self.anonymize_identity(identity, key, nonce, imprint)
 
-        result = self._run(image, change, refine_steps, progress, min_face)
-        result.suspects = self.finder.suspects(result.picture, result.faces, min_face)
+        result = self._run(image, change, refine_steps, progress, min_face, faces)
+        known = result.faces if faces is None else faces.found  # a spared face was not missed
+        total = _steps(result.faces, refine_steps)
+        result.suspects = self.suspects(result.picture, known, min_face, _looks(progress, total, total))
         return result
 
     def recover(
@@ -270,6 +292,7 @@ class Pipeline:
         refine_steps: int = 0,
         progress: Progress | None = None,
         min_face: float = 40,
+        faces: Selection | None = None,
     ) -> Result:
         """Bring the identities back, from the picture alone. Arguments as in `anonymize`; raises NoFaceError.
 
@@ -279,9 +302,9 @@ class Pipeline:
         def change(identity: Identity) -> Identity:
             return self.recover_identity(identity, key, nonce)
 
-        result = self._run(image, change, 0, progress, min_face)
+        result = self._run(image, change, 0, progress, min_face, faces)
         if refine_steps and not all(result.restored):  # refinement adds nothing to what imprints say
-            result = self._run(image, change, refine_steps, progress, min_face)
+            result = self._run(image, change, refine_steps, progress, min_face, faces)
         return result
 
     def reconstruct(
@@ -290,9 +313,10 @@ class Pipeline:
         refine_steps: int = 0,
         progress: Progress | None = None,
         min_face: float = 40,
+        faces: Selection | None = None,
     ) -> Result:
         """Encode and render, identity unchanged: what the encoder alone can do. Raises NoFaceError."""
-        return self._run(image, lambda identity: identity, refine_steps, progress, min_face)
+        return self._run(image, lambda identity: identity, refine_steps, progress, min_face, faces)
 
     def _run(
         self,
@@ -301,22 +325,36 @@ class Pipeline:
         refine_steps: int,
         progress: Progress | None,
         min_face: float,
+        faces: Selection | None,
     ) -> Result:
         picture = image if isinstance(image, torch.Tensor) else from_pil(image).rgb
-        faces = self.detect(picture, min_face)
-        if not faces:
-            raise NoFaceError("No face was found in the picture.")
-        done, total = itertools.count(1), len(faces) * (refine_steps + 1)
+        if faces is None:
+            found = self.detect(picture, min_face, _looks(progress, 0, 1))
+            faces = Selection(found, [True] * len(found))
+        chosen = faces.chosen
+        if not chosen:
+            raise NoFaceError("No face was found in the picture, or none of them is chosen.")
+        done, total = itertools.count(1), _steps(chosen, refine_steps)
 
         def stepped(*_: int) -> None:
             if progress:
                 progress(next(done), total)
 
-        identity, attributes = self.disentangle(self.encode(picture, faces, refine_steps, stepped))
+        identity, attributes = self.disentangle(self.encode(picture, chosen, refine_steps, stepped))
         identity = change(identity)
-        made = self.render(picture, faces, identity, attributes, stepped)
-        latents = torch.cat([identity.whole(index, attributes) for index in range(len(faces))])
-        return Result(made.picture, made.mask, made.imprinted, faces, latents, identity.restored)
+        made = self.render(picture, chosen, identity, attributes, stepped, faces.spared)
+        latents = torch.cat([identity.whole(index, attributes) for index in range(len(chosen))])
+        return Result(made.picture, made.mask, made.owner, made.imprinted, chosen, latents, identity.restored)
+
+
+def _steps(faces: list[Face], refine_steps: int) -> int:
+    """How often a run reports progress: after encoding, refining and rendering each face."""
+    return len(faces) * (refine_steps + 2)
+
+
+def _looks(progress: Progress | None, done: int, total: int) -> Callable[[], None]:
+    """What the detector calls while it looks: there the run can be ended, though nothing moves on."""
+    return (lambda: progress(done, total)) if progress else (lambda: None)
 
 
 def _covered(face: Face) -> torch.Tensor:

@@ -62,12 +62,20 @@ class Rendering:
     Attributes:
         picture: [1, 3, H, W] in [-1, 1].
         mask: [1, 1, H, W] in [0, 1], 1 where a face was replaced; 0 where the picture is bit for bit as it was.
+        owner: [H, W] int16, the number of the face, from 0, that a pixel shows; -1 where the picture is as it was.
         imprinted: for each face, whether its pixels hold a sealed W+ code.
     """
 
     picture: torch.Tensor
     mask: torch.Tensor
+    owner: torch.Tensor
     imprinted: list[bool]
+
+    @property
+    def face_masks(self) -> torch.Tensor:
+        """The mask of each face [F, 1, H, W]; where faces overlap, a pixel belongs to the one in front."""
+        numbers = torch.arange(len(self.imprinted), device=self.owner.device)
+        return self.mask * (self.owner == numbers[:, None, None])[:, None].to(self.mask)
 
 
 @dataclass
@@ -75,7 +83,7 @@ class Result(Rendering):
     """A finished picture.
 
     Attributes:
-        faces: the faces found in the input, left to right.
+        faces: the faces that were replaced, left to right.
         latents: their rendered W+ codes [F, L, 512].
         restored: for each face, whether it comes from an imprint.
         suspects: places of the finished picture that may show a face that was not replaced; only `anonymize` looks.

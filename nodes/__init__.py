@@ -9,17 +9,23 @@ from .encode import Encode
 from .files import Load, Save
 from .identity import Anonymize, Recover
 from .key import LoadKey
+from .mix import MixIdentities
 from .model import LoadModel
 from .seal import Seal, Unseal
+from .whole import AnonymizeImage, Reconstruct, RecoverImage
 
 NODES: list[type[io.ComfyNode]] = [
     LoadModel,
     LoadKey,
+    AnonymizeImage,
+    RecoverImage,
+    Reconstruct,
     DetectFaces,
     Encode,
     Disentangle,
     Anonymize,
     Recover,
+    MixIdentities,
     MaarBlend,
     Seal,
     Unseal,

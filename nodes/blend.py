@@ -3,13 +3,22 @@
 import torch
 from comfy_api.latest import io
 
-from dbaf.faces import Face
+from dbaf.faces import Selection
 from dbaf.pipeline import Pipeline
-from dbaf.stages import Attributes
+from dbaf.stages import Attributes, Rendering
 
-from .border import check_counts, progress, to_image, to_pictures
+from .border import check_counts, progress, to_outputs, to_pictures
+from .device import ready
 from .identity import Identities
-from .sockets import AttributesSocket, FacesSocket, IdentitySocket, PerPicture, model_input, schema
+from .sockets import (
+    AttributesSocket,
+    FacesSocket,
+    IdentitySocket,
+    PerPicture,
+    mask_outputs,
+    model_input,
+    schema,
+)
 
 
 class MaarBlend(io.ComfyNode):
@@ -29,13 +38,14 @@ class MaarBlend(io.ComfyNode):
                 FacesSocket.Input("faces", tooltip="From DBAF Detect Faces."),
                 IdentitySocket.Input(
                     "identity",
-                    tooltip="From DBAF Anonymize or DBAF Recover; straight from DBAF Disentangle: the same person.",
+                    tooltip="From DBAF Anonymize, DBAF Recover or DBAF Mix Identities; straight from DBAF Disentangle: "
+                    "the same person.",
                 ),
                 AttributesSocket.Input("attributes", tooltip="From DBAF Disentangle."),
             ],
             outputs=[
                 io.Image.Output(display_name="image", tooltip="The picture with the new faces; alpha is kept."),
-                io.Mask.Output(display_name="mask", tooltip="White where the picture was replaced."),
+                *mask_outputs(),
             ],
         )
 
@@ -44,20 +54,19 @@ class MaarBlend(io.ComfyNode):
         cls,
         model: Pipeline,
         image: torch.Tensor,
-        faces: PerPicture[list[Face]],
+        faces: PerPicture[Selection],
         identity: Identities,
         attributes: PerPicture[Attributes | None],
     ) -> io.NodeOutput:
+        ready(model)
         pictures = to_pictures(image)
-        images, masks = [], []
         count = check_counts(image=pictures, faces=faces, identity=identity, attributes=attributes)
-        step = progress(sum(map(len, faces)))
+        step = progress(sum(len(found.chosen) for found in faces))
+        made: list[Rendering | None] = []
         for index in range(count):
-            picture, codes, rest = pictures[index], identity[index], attributes[index]
-            mask = torch.zeros_like(picture[:, :1])  # [1, 1, H, W]
-            if codes is not None and rest is not None:
-                made = model.render(picture, faces[index], codes, rest, step)
-                picture, mask = made.picture, made.mask
-            images.append(to_image(picture, mask, image[index : index + 1]))
-            masks.append(mask[:, 0].cpu())  # [1, H, W]
-        return io.NodeOutput(torch.cat(images), torch.cat(masks))
+            codes, rest, found = identity[index], attributes[index], faces[index]
+            if codes is None or rest is None:
+                made.append(None)
+            else:
+                made.append(model.render(pictures[index], found.chosen, codes, rest, step, found.spared))
+        return io.NodeOutput(*to_outputs(image, made))

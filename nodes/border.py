@@ -1,4 +1,4 @@
-"""The border between ComfyUI and `dbaf`: IMAGE batches, progress and cancelling."""
+"""The border between ComfyUI and `dbaf`: IMAGE batches, masks, progress and cancelling."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -7,6 +7,10 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 
 from dbaf.errors import PictureError
+from dbaf.pipeline import Progress
+from dbaf.stages import Rendering
+
+STEPS = 1000  # of a progress bar, for each picture whose own number of steps is not known beforehand
 
 
 def to_pictures(image: torch.Tensor) -> list[torch.Tensor]:
@@ -37,6 +41,28 @@ def to_image(picture: torch.Tensor, mask: torch.Tensor, original: torch.Tensor) 
     replaced = mask.cpu().movedim(1, -1) > 0  # [1, H, W, 1]
     rgb = torch.where(replaced, rgb.to(original.dtype), original[..., :3])
     return torch.cat([rgb, original[..., 3:]], dim=-1)
+
+
+def to_outputs(
+    image: torch.Tensor, made: Sequence[Rendering | None]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What was made of each picture of an IMAGE [B, H, W, C], None = nothing -> IMAGE, MASK, and a MASK for each face.
+
+    Returns:
+        IMAGE [B, H, W, C]; MASK [B, H, W] of all faces together; MASK [F, H, W] of the F faces of all pictures, in
+        their order, or one of zeros if there is no face, since other nodes do not take an empty batch.
+    """
+    images, masks, face_masks = [], [], []
+    for index, rendering in enumerate(made):
+        original = image[index : index + 1]
+        if rendering is None:
+            images.append(original.cpu())
+            masks.append(torch.zeros(original.shape[:3]))
+            continue
+        images.append(to_image(rendering.picture, rendering.mask, original))
+        masks.append(rendering.mask[:, 0].cpu())  # [1, H, W]
+        face_masks.append(rendering.face_masks[:, 0].cpu())  # [faces, H, W]
+    return torch.cat(images), torch.cat(masks), torch.cat(face_masks or [torch.zeros(1, *image.shape[1:3])])
 
 
 def check_counts(**batches: Sequence[object]) -> int:
@@ -77,3 +103,17 @@ def each_picture(count: int) -> Iterator[int]:
     for index in range(count):
         yield index
         step()
+
+
+def each_picture_within(count: int) -> Iterator[tuple[int, Progress]]:
+    """Indices 0 .. count - 1, each with the callback for progress within that picture."""
+    bar = ProgressBar(count * STEPS)
+    for index in range(count):
+
+        def within(done: int, total: int, start: int = index * STEPS) -> None:
+            bar.update_absolute(start + STEPS * done // total)
+            throw_exception_if_processing_interrupted()
+
+        within(0, 1)
+        yield index, within
+        within(1, 1)

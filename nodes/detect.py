@@ -1,82 +1,154 @@
 """DBAF Detect Faces."""
 
 import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
-from PIL import Image, ImageDraw
 
-from dbaf.errors import NoFaceError
-from dbaf.faces import Face
+from dbaf.errors import NoFaceError, PictureError
+from dbaf.faces import Face, Selection
+from dbaf.faces.choose import RANKS, by_mask, by_number, by_rank, parse_numbers
+from dbaf.faces.draw import draw_faces
 from dbaf.images import from_pil, to_pil
 from dbaf.pipeline import Pipeline
 
 from .border import each_picture, to_pictures
-from .sockets import FacesSocket, PerPicture, model_input, schema, supported
+from .device import ready
+from .sockets import KEEP, STOP, FacesSocket, PerPicture, min_face_input, model_input, schema, without_face_input
 
-STOP, KEEP = "stop with an error", "keep the picture as it is"
+ALL, BY_NUMBER, IN_MASK = "all", "by number", "in the mask"
+WAYS = [ALL, BY_NUMBER, *RANKS, IN_MASK]
 
 
 class DetectFaces(io.ComfyNode):
-    """IMAGE -> the faces in each picture, and a preview."""
+    """IMAGE -> the faces in each picture, which of them are chosen, and a preview."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
             "DBAF_DetectFaces",
             display_name="DBAF Detect Faces",
-            aliases=["face detection", "find faces"],
-            description="Finds every face, upright or tilted, and numbers them from left to right. Look at the "
-            "preview: a face without a box will stay recognisable.",
+            aliases=["face detection", "find faces", "choose faces", "spare faces"],
+            description="Finds every face, upright or tilted, numbers them from left to right, and chooses those to "
+            "replace. Look at the preview: a face without a box will stay recognisable, and so will a spared one.",
             inputs=[
                 model_input(),
                 io.Image.Input("image", tooltip="A picture or a batch of pictures."),
+                without_face_input(),
+                min_face_input(),
                 io.Combo.Input(
-                    "without_face",
-                    options=[STOP, KEEP],
-                    default=STOP,
-                    tooltip="What to do when no face is found in a picture. Keeping it is right only if you know that "
-                    "nobody is in it: it comes out unchanged.",
+                    "choose",
+                    options=WAYS,
+                    default=ALL,
+                    tooltip="Which faces to replace; all others are spared: they stay as they are, bit for bit.",
+                ),
+                io.String.Input(
+                    "numbers",
+                    default="1",
+                    tooltip="For 'by number': as in the preview, such as 1, 3-5. The same numbers in every picture.",
                 ),
                 io.Int.Input(
-                    "min_face",
-                    default=40,
-                    min=16,
-                    max=4096,
-                    tooltip="Faces smaller than this many pixels are left alone.",
-                    **supported(io.Int.Input, advanced=True),
+                    "count",
+                    default=1,
+                    min=1,
+                    max=1000,
+                    tooltip="For 'largest', 'nearest the middle', 'leftmost' and so on: how many faces.",
+                ),
+                io.Boolean.Input(
+                    "spare_chosen",
+                    default=False,
+                    tooltip="The other way round: spare the chosen faces and replace all others.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="For 'in the mask': a face is chosen where this covers a quarter of its box. One mask for "
+                    "all pictures, or one for each.",
                 ),
             ],
             outputs=[
-                FacesSocket.Output(display_name="faces", tooltip="Position and shape of each face of each picture."),
-                io.Image.Output(display_name="preview", tooltip="The picture with a numbered box around each face."),
+                FacesSocket.Output(
+                    display_name="faces", tooltip="The faces of each picture, and which of them are spared."
+                ),
+                io.Image.Output(
+                    display_name="preview",
+                    tooltip="The picture with a numbered box around each face: yellow to replace, blue to spare.",
+                ),
             ],
         )
 
     @classmethod
-    def execute(cls, model: Pipeline, image: torch.Tensor, without_face: str, min_face: int) -> io.NodeOutput:
+    def validate_inputs(cls, choose: str = ALL, numbers: str = "1") -> bool | str:
+        """A slip in the numbers shows before anything runs."""
+        if choose not in WAYS:
+            return f"'choose' is '{choose}'; it can be: {', '.join(WAYS)}."
+        try:
+            return choose != BY_NUMBER or bool(parse_numbers(numbers))
+        except PictureError as error:
+            return str(error)
+
+    @classmethod
+    def execute(
+        cls,
+        model: Pipeline,
+        image: torch.Tensor,
+        without_face: str,
+        min_face: int,
+        choose: str,
+        numbers: str,
+        count: int,
+        spare_chosen: bool,
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        ready(model)
         pictures = to_pictures(image)
-        faces: PerPicture[list[Face]] = PerPicture()
+        masks = _masks(mask, image) if choose == IN_MASK else None
+        faces: PerPicture[Selection] = PerPicture()
         previews = []
         for index in each_picture(len(pictures)):
-            faces.append(model.detect(pictures[index], min_face=min_face))
-            if not faces[index] and without_face == STOP:
-                raise NoFaceError(
-                    f"No face was found in picture {index + 1} of {len(pictures)}. Take it out, lower 'min_face', or "
-                    f"set 'without_face' to '{KEEP}' if nobody is in it."
-                )
-            boxed = _draw(to_pil(pictures[index]), faces[index])
+            picture, place = pictures[index], f"picture {index + 1} of {len(pictures)}"
+            found = model.detect(picture, min_face, throw_exception_if_processing_interrupted)
+            if choose == BY_NUMBER and found:
+                try:
+                    taken = by_number(found, parse_numbers(numbers))
+                except PictureError as error:
+                    raise PictureError(f"In {place}: {error}") from None
+            elif masks is not None:
+                taken = by_mask(found, masks[index])
+            elif choose in RANKS:
+                taken = by_rank(found, choose, count, *picture.shape[-2:])
+            else:
+                taken = [True] * len(found)
+            faces.append(Selection(found, [one != spare_chosen for one in taken]))
+            if not faces[index].chosen and without_face == STOP:
+                raise NoFaceError(_nobody(found, place))
+            boxed = draw_faces(to_pil(picture), faces[index])
             previews.append((from_pil(boxed).rgb.movedim(1, -1) + 1) / 2)  # [1, H, W, 3]
         return io.NodeOutput(faces, torch.cat(previews))
 
 
-def _draw(image: Image.Image, faces: list[Face]) -> Image.Image:
-    """Numbered boxes, as thick as the picture needs to show them when it is shrunk to a node."""
-    width = max(2, min(image.size) // 200)
-    size = max(14, min(image.size) // 14)
-    draw = ImageDraw.Draw(image)
-    for number, face in enumerate(faces, start=1):
-        draw.rectangle(face.box, outline="yellow", width=width)
-        x, y = face.box[0], max(0.0, face.box[1] - size - width)
-        draw.text(
-            (x, y), str(number), fill="yellow", font_size=size, stroke_width=max(1, width // 2), stroke_fill="black"
+def _masks(mask: torch.Tensor | None, image: torch.Tensor) -> torch.Tensor:
+    """MASK [H, W], [1, H, W] or [B, H, W], of any size -> one for each picture of an IMAGE, [B, H, W] of its size.
+
+    Raises:
+        PictureError: there is none, or there is another number of them.
+    """
+    if mask is None:
+        raise PictureError(f"'choose' is '{IN_MASK}', but nothing is connected to 'mask'.")
+    mask = mask.float().cpu().reshape(-1, *mask.shape[-2:])
+    if len(mask) not in (1, len(image)):
+        raise PictureError(f"There are {len(mask)} masks for {len(image)} picture(s): connect one, or one for each.")
+    fitted = torch.nn.functional.interpolate(mask[:, None], size=image.shape[1:3], mode="area")  # [B, 1, H, W]
+    return fitted[:, 0].expand(len(image), -1, -1)
+
+
+def _nobody(found: list[Face], place: str) -> str:
+    """Why there is nothing to do in a picture."""
+    if found:
+        return (
+            f"{len(found)} face(s) in {place}, and none of them is to be replaced. Choose others, or set "
+            f"'without_face' to '{KEEP}' if that is what you want."
         )
-    return image
+    return (
+        f"No face was found in {place}. Take it out, lower 'min_face', or set 'without_face' to '{KEEP}' if nobody is "
+        "in it."
+    )

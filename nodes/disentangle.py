@@ -6,6 +6,7 @@ from dbaf.pipeline import Pipeline
 from dbaf.stages import Attributes, Encoding, Identity
 
 from .border import each_picture
+from .device import ready
 from .sockets import AttributesSocket, IdentitySocket, LatentSocket, PerPicture, model_input, schema
 
 
@@ -31,6 +32,7 @@ class Disentangle(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Pipeline, latent: PerPicture[Encoding | None]) -> io.NodeOutput:
+        ready(model)
         identity: PerPicture[Identity | None] = PerPicture()
         attributes: PerPicture[Attributes | None] = PerPicture()
         for index in each_picture(len(latent)):

@@ -9,7 +9,8 @@ from dbaf.pipeline import Pipeline
 from dbaf.stages import Identity
 
 from .border import each_picture
-from .sockets import IdentitySocket, KeySocket, PerPicture, model_input, schema
+from .device import ready
+from .sockets import IdentitySocket, KeySocket, PerPicture, imprint_input, model_input, schema
 
 Identities = PerPicture[Identity | None]
 
@@ -38,18 +39,14 @@ class Anonymize(io.ComfyNode):
                 model_input(),
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the original picture."),
                 KeySocket.Input("key", tooltip="From DBAF Key. Linkage is 'linked': the key alone decides."),
-                io.Boolean.Input(
-                    "imprint",
-                    default=True,
-                    tooltip="Hide the original identity, encrypted under the key, in the pixels of the new face, so "
-                    "that DBAF Recover brings it back well. It survives PNG and good JPEG, but no resizing.",
-                ),
+                imprint_input(),
             ],
             outputs=[IdentitySocket.Output(display_name="new_identity", tooltip="For DBAF MAAR Blend.")],
         )
 
     @classmethod
     def execute(cls, model: Pipeline, identity: Identities, key: Key, imprint: bool) -> io.NodeOutput:
+        ready(model)
         return _map(lambda who: model.anonymize_identity(who, key, imprint=imprint), identity)
 
 
@@ -76,4 +73,5 @@ class Recover(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Pipeline, identity: Identities, key: Key) -> io.NodeOutput:
+        ready(model)
         return _map(lambda who: model.recover_identity(who, key), identity)

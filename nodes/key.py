@@ -15,6 +15,11 @@ from .sockets import KeySocket, schema
 
 ENVIRONMENT = "environment variable"
 KEY_VARIABLE, FILE_VARIABLE, PASSPHRASE_VARIABLE = "DBAF_KEY", "DBAF_KEY_FILE", "DBAF_PASSPHRASE"
+NO_KEY = (
+    f"No key: neither {KEY_VARIABLE} nor {FILE_VARIABLE} is set. Make a key file in user/__dbaf_keys of ComfyUI "
+    "(python -m dbaf key new FILE), press R, and choose it in DBAF Key; or set one of the two variables and restart "
+    "ComfyUI."
+)
 
 
 def key_folder() -> Path:
@@ -41,7 +46,7 @@ def _path_of(name: str) -> Path | None:
     path = _key_files().get(name)
     if path is None:
         raise SecretError(
-            f"There is no key of this name in {key_folder()}. Press R to refresh the list, then choose one."
+            "There is no key of this name in user/__dbaf_keys. Press R to refresh the list, then choose one."
         )
     return path
 
@@ -95,14 +100,19 @@ class LoadKey(io.ComfyNode):
         return "" if path is None or not path.is_file() else str(path.stat().st_mtime_ns)
 
     @classmethod
+    def validate_inputs(cls, key_name: str) -> bool | str:
+        """A missing key shows before anything runs."""
+        try:
+            path = _path_of(key_name)
+        except SecretError as error:
+            return str(error)
+        return True if path is not None or os.environ.get(KEY_VARIABLE) else NO_KEY
+
+    @classmethod
     def execute(cls, key_name: str) -> io.NodeOutput:
         path = _path_of(key_name)
         if path is not None:
             return io.NodeOutput(_open(lambda passphrase: Key.from_file(path, passphrase)))
         if not os.environ.get(KEY_VARIABLE):
-            raise SecretError(
-                f"No key: neither {KEY_VARIABLE} nor {FILE_VARIABLE} is set. Make a key file in {key_folder()} "
-                "(python -m dbaf key new FILE), press R, and choose it in DBAF Key; or set one of the two variables "
-                "and restart ComfyUI."
-            )
+            raise SecretError(NO_KEY)
         return io.NodeOutput(_open(lambda passphrase: Key.from_env(KEY_VARIABLE, passphrase)))

@@ -27,7 +27,10 @@ class Seal(io.ComfyNode):
             inputs=[
                 model_input(),
                 io.Image.Input("original", tooltip="The picture before DBAF changed it."),
-                io.Image.Input("image", tooltip="The finished picture, as it will be saved: from DBAF MAAR Blend."),
+                io.Image.Input(
+                    "image",
+                    tooltip="The finished picture, as it will be saved: from DBAF Anonymize Image or DBAF MAAR Blend.",
+                ),
                 KeySocket.Input("key", tooltip="Who has it can unseal, from DBAF Key."),
                 KeySocket.Input("second_key", optional=True, tooltip="Somebody else who may unseal, too."),
             ],

@@ -6,12 +6,15 @@ from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
+from dbaf.images import MOST_REFINE_STEPS
+
 CATEGORY = "DBAF"
+STOP, KEEP = "stop with an error", "keep the picture as it is"
 
 ModelSocket = io.Custom("DBAF_MODEL")  # dbaf.pipeline.Pipeline
 KeySocket = io.Custom("DBAF_KEY")  # dbaf.keys.Key: redacted repr, refuses pickling
-FacesSocket = io.Custom("DBAF_FACES")  # PerPicture[list[Face]]; an empty list = a picture without a face
-LatentSocket = io.Custom("DBAF_LATENT")  # PerPicture[Encoding | None]; None = a picture without a face, here and below
+FacesSocket = io.Custom("DBAF_FACES")  # PerPicture[Selection]
+LatentSocket = io.Custom("DBAF_LATENT")  # PerPicture[Encoding | None]; None = no face is chosen, here and below
 IdentitySocket = io.Custom("DBAF_IDENTITY")  # PerPicture[Identity | None]
 CapsuleSocket = io.Custom("DBAF_CAPSULE")  # PerPicture[bytes | None]: sealed originals; None = not sealed
 AttributesSocket = io.Custom("DBAF_ATTRIBUTES")  # PerPicture[Attributes | None]
@@ -44,3 +47,59 @@ def schema(node_id: str, *, aliases: list[str], **arguments: Any) -> io.Schema:
     """A node definition in the category DBAF. `aliases`: other words under which the node search finds it."""
     newer = supported(io.Schema, search_aliases=aliases)
     return io.Schema(node_id=node_id, category=CATEGORY, **arguments, **newer)
+
+
+def without_face_input() -> io.Input:
+    """What becomes of a picture without a face."""
+    return io.Combo.Input(
+        "without_face",
+        options=[STOP, KEEP],
+        default=STOP,
+        tooltip="What to do when no face is found in a picture, or none is chosen. Keeping it is right only if you "
+        "know that nobody is in it: it comes out unchanged.",
+    )
+
+
+def min_face_input() -> io.Input:
+    """The smallest face that counts."""
+    return io.Int.Input(
+        "min_face",
+        default=40,
+        min=16,
+        max=4096,
+        tooltip="Faces smaller than this many pixels are left alone.",
+        **supported(io.Int.Input, advanced=True),
+    )
+
+
+def refine_steps_input() -> io.Input:
+    """How closely codes follow faces."""
+    return io.Int.Input(
+        "refine_steps",
+        default=0,
+        min=0,
+        max=MOST_REFINE_STEPS,
+        tooltip="More steps follow each face more closely, at about a third of a second a step on a CPU. "
+        "40 is a good number; use it on both ways, to anonymize and to recover.",
+    )
+
+
+def imprint_input() -> io.Input:
+    """Whether the new face holds the old one's code."""
+    return io.Boolean.Input(
+        "imprint",
+        default=True,
+        tooltip="Hide the original identity, encrypted under the key, in the pixels of the new face, so "
+        "that DBAF Recover brings it back well. It survives PNG and good JPEG, but no resizing.",
+    )
+
+
+def mask_outputs() -> list[io.Output]:
+    """What every node that pastes faces says about where it did."""
+    return [
+        io.Mask.Output(display_name="mask", tooltip="White where the picture was replaced, with soft edges."),
+        io.Mask.Output(
+            display_name="face_masks",
+            tooltip="The mask of each face on its own, those of all pictures one after another: a batch.",
+        ),
+    ]

@@ -1,12 +1,15 @@
 """The whole chain with the embedded weights, on generated people."""
 
 import io
+from collections.abc import Iterator
 
 import pytest
 import torch
 from PIL import Image
 
 from dbaf.errors import NoFaceError, PictureError
+from dbaf.faces import Face, Selection
+from dbaf.faces.mask import covered
 from dbaf.images import from_pil, to_pil
 from dbaf.keys import Key, new_nonce
 from dbaf.pipeline import Pipeline
@@ -166,3 +169,64 @@ def test_grey_pictures_stay_grey(pipeline: Pipeline, portrait: torch.Tensor, key
 def test_no_face_is_an_error(pipeline: Pipeline, key: Key) -> None:
     with pytest.raises(NoFaceError):
         pipeline.anonymize(Image.new("RGB", (200, 200), "olive"), key)
+
+
+def test_spared_faces_stay_and_are_no_suspects(pipeline: Pipeline, group: torch.Tensor, key: Key) -> None:
+    found = pipeline.detect(group)
+    result = pipeline.anonymize(group, key, faces=Selection(found, [True, False, True]))
+    assert [face.box for face in result.faces] == [found[0].box, found[2].box]
+    assert result.suspects == []
+    x0, y0, x1, y1 = (round(value) for value in found[1].box)
+    assert torch.equal(result.picture[..., y0:y1, x0:x1], group[..., y0:y1, x0:x1])
+    assert change(result.picture, group, result.mask) > 0.02
+    unseen = Selection(found[:2], [True, False])  # as if the third had been missed
+    assert len(pipeline.anonymize(group, key, faces=unseen).suspects) == 1
+
+
+def test_a_spared_face_stays_where_a_new_one_reaches_in(pipeline: Pipeline, group: torch.Tensor) -> None:
+    (one, *_) = pipeline.detect(group)
+    beside = Face.from_mesh(one.mesh + torch.tensor([0.4 * (one.box[2] - one.box[0]), 0, 0]), 0.9)
+    identity, attributes = pipeline.disentangle(pipeline.encode(group, [one]))
+    alone, with_spared = (
+        pipeline.render(group, [one], identity, attributes, spared=spared) for spared in ([], [beside])
+    )
+    kept = covered(beside.mesh[:, :2], beside.quad, *group.shape[-2:])
+    assert (alone.mask[0, 0][kept] > 0).any()
+    assert not with_spared.mask[0, 0][kept].any()
+    assert torch.equal(with_spared.picture[..., kept], group[..., kept])
+    assert torch.equal(with_spared.picture[..., ~kept], alone.picture[..., ~kept])
+
+
+def test_nobody_chosen_is_an_error(pipeline: Pipeline, group: torch.Tensor, key: Key) -> None:
+    with pytest.raises(NoFaceError, match="none of them is chosen"):
+        pipeline.anonymize(group, key, faces=Selection(pipeline.detect(group), [False] * 3))
+
+
+def test_face_masks_part_the_mask(anonymized: Result) -> None:
+    masks = anonymized.face_masks
+    assert masks.shape == (3, 1, *anonymized.mask.shape[-2:])
+    assert torch.equal(masks.amax(0, keepdim=True), anonymized.mask)
+    assert ((masks > 0).sum(0) <= 1).all()
+    assert all((mask == 1).any() for mask in masks)
+
+
+class StoppedError(Exception):
+    """Raised by a callback, as a host does that cancels."""
+
+
+def test_a_run_can_be_stopped_anywhere(pipeline: Pipeline, anonymized: Result, group: torch.Tensor, key: Key) -> None:
+    calls: list[tuple[int, int]] = []
+    pipeline.anonymize(group, key, progress=lambda done, total: calls.append((done, total)))
+    assert calls[0] == (0, 1)  # the detector looks
+    assert [call for call in dict.fromkeys(calls) if call != (0, 1)] == [(done, 6) for done in range(1, 7)]
+    assert calls.count((6, 6)) > 2  # ... and looks again in the end
+    for after in (1, len(calls) - 8, len(calls)):
+        left = iter(range(1, after))
+
+        def stop(done: int, total: int, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            pipeline.anonymize(group, key, progress=stop)
+    assert torch.equal(pipeline.anonymize(group, key).picture, anonymized.picture)  # it left nothing behind

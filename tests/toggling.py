@@ -76,7 +76,7 @@ class TogglingPipeline:
         out, mask = picture.clone(), torch.zeros(1, 1, SIDE, SIDE)
         out[:, :, 20:44, 20:44] = identity
         mask[:, :, 20:44, 20:44] = 1
-        return Rendering(out, mask, [False])
+        return Rendering(out, mask, mask[0, 0].to(torch.int16) - 1, [False])
 
     def anonymize(self, image: Any, key: Key, nonce: bytes | None) -> Rendering:
         from dbaf.images import from_pil

@@ -1,7 +1,7 @@
 """Finding faces: a detector on an image pyramid and on turned copies, a face mesh on every candidate."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -52,12 +52,15 @@ class FaceFinder(nn.Module):
         return self.detector.stem.weight.device
 
     @torch.no_grad()
-    def find(self, picture: torch.Tensor, min_face: float = 40.0) -> list[Face]:
+    def find(
+        self, picture: torch.Tensor, min_face: float = 40.0, looked: Callable[[], None] = lambda: None
+    ) -> list[Face]:
         """Every face, from left to right, then from top to bottom; the same list for the same picture.
 
         Args:
             picture: [1, 3, H, W] in [-1, 1].
             min_face: shortest face wanted, in pixels of the picture: the longer side of its box.
+            looked: called after each look of the detector, at most a few seconds apart; what it raises ends the search.
 
         Raises:
             PictureError: the tensor is not one colour picture.
@@ -66,7 +69,7 @@ class FaceFinder(nn.Module):
             raise PictureError(f"Expected one colour picture [1, 3, H, W], found a tensor {list(picture.shape)}.")
         height, width = picture.shape[-2:]
         found: list[Face] = []
-        for box, points, score in self._candidates(picture, min_face, CANDIDATE):
+        for box, points, score in self._candidates(picture, min_face, CANDIDATE, looked):
             face, presence = self._trace(picture, box, points, score)
             x0, y0, x1, y1 = face.box
             shown = max(min(x1, width) - max(x0, 0), 0) * max(min(y1, height) - max(y0, 0), 0)
@@ -80,16 +83,23 @@ class FaceFinder(nn.Module):
         )
 
     @torch.no_grad()
-    def suspects(self, picture: torch.Tensor, known: list[Face], min_face: float = 40.0) -> list[Face]:
+    def suspects(
+        self,
+        picture: torch.Tensor,
+        known: list[Face],
+        min_face: float = 40.0,
+        looked: Callable[[], None] = lambda: None,
+    ) -> list[Face]:
         """Places that may show a face and are none of the known ones: a more sensitive look than `find`.
 
         Args:
             picture: [1, 3, H, W] in [-1, 1].
             known: its faces.
             min_face: as for `find`; the detector's boxes are a little smaller than faces.
+            looked: as for `find`.
         """
         found: list[Face] = []
-        for box, points, score in self._candidates(picture, min_face, SUSPECT):
+        for box, points, score in self._candidates(picture, min_face, SUSPECT, looked):
             if float((box[2:] - box[:2]).max()) < 0.75 * min_face:
                 continue
             face, presence = self._trace(picture, box, points, score)
@@ -114,7 +124,7 @@ class FaceFinder(nn.Module):
         return self._trace(picture, torch.cat([centre - reach, centre + reach]), points, 1.0)[0]
 
     def _candidates(
-        self, picture: torch.Tensor, min_face: float, least: float
+        self, picture: torch.Tensor, min_face: float, least: float, looked: Callable[[], None]
     ) -> list[tuple[torch.Tensor, torch.Tensor, float]]:
         """Box [4], points [5, 2] and score, `least` or more, of every place worth a look; best first, no overlaps."""
         boxes, points, scores = [], [], []
@@ -129,6 +139,7 @@ class FaceFinder(nn.Module):
             boxes.append(torch.cat([centre - half, centre + half], dim=1))
             points.append(moved[:, 2:])
             scores.append(seen.scores)
+            looked()
         merged = _suppress(Candidates(torch.cat(boxes), torch.cat(points), torch.cat(scores)), 0.4)
         return list(zip(merged.boxes, merged.points, merged.scores.tolist(), strict=True))
 

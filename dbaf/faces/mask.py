@@ -45,6 +45,31 @@ def within_outline(mesh: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     return ((places @ _normals().to(places)) <= reach(_widened(mesh)).to(places)).all(-1)
 
 
+def covered(mesh: torch.Tensor, quad: torch.Tensor, rows: int, columns: int, cell: int = 1) -> torch.Tensor:
+    """Which cells of a picture, counted from its corner, have their middle inside the outline of a face.
+
+    Args:
+        mesh: [468, 2] in pixels of the picture.
+        quad: its FFHQ square [4, 2].
+        rows, columns: how many cells there are.
+        cell: their side in pixels.
+
+    Returns:
+        [rows, columns] bool.
+    """
+    inside = torch.zeros(rows, columns, dtype=torch.bool)
+    corners = quad / cell
+    low, high = corners.amin(0).floor().int().clamp(min=0).tolist(), corners.amax(0).ceil().int().tolist()
+    x0, x1, y0, y1 = low[0], min(high[0], columns), low[1], min(high[1], rows)
+    if x0 >= x1 or y0 >= y1:
+        return inside
+    y, x = torch.meshgrid(torch.arange(y0, y1), torch.arange(x0, x1), indexing="ij")
+    middles = (torch.stack([x, y], -1).flatten(0, 1) + 0.5) * cell
+    within = within_outline(to_square(mesh, quad), to_square(middles, quad))
+    inside[y0:y1, x0:x1] = within.view(y1 - y0, x1 - x0)
+    return inside
+
+
 def soft_mask(distance: torch.Tensor, agreement: torch.Tensor) -> torch.Tensor:
     """Mask [1, 1, CANVAS, CANVAS] float32: 1 inside the outline, falling to 0 outside it, 0 outside the square.
 

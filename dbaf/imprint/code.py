@@ -114,16 +114,11 @@ class LatentCode(nn.Module):
 
     def _bits(self, length: int, whole: bool) -> list[int]:
         """Bits of every coordinate: each in turn goes where it takes most of the look's squared error away."""
-        variance = (self.deviation.square() * self.importance).double().tolist()
+        variance = self.deviation.double().cpu().square() * self.importance.double().cpu()
         if not whole:
-            variance[self.natural :] = [0.0] * (len(variance) - self.natural)
-        bits = [0] * len(variance)
-        gains = [value * (ERRORS[0] - ERRORS[1]) for value in variance]
-        for _ in range(8 * length - 1):
-            best = max(range(len(gains)), key=gains.__getitem__)
-            if gains[best] <= 0:  # all have as many as there can be
-                break
-            bits[best] += 1
-            now = bits[best]
-            gains[best] = variance[best] * (ERRORS[now] - ERRORS[now + 1]) if now < max(STEPS) else 0.0
-        return bits
+            variance[self.natural :] = 0
+        errors = torch.tensor(list(ERRORS.values()), dtype=torch.float64)
+        gains = variance[:, None] * (errors[:-1] - errors[1:])  # [components, 6], each row falls
+        best = gains.flatten().argsort(descending=True, stable=True)[: 8 * length - 1]
+        chosen = torch.zeros(gains.numel()).scatter_(0, best, 1.0).view_as(gains) * (gains > 0)
+        return chosen.sum(1).int().tolist()

@@ -6,7 +6,7 @@
 import importlib.util
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from dbaf.faces import Face
-from dbaf.stages import Rendering
+from dbaf.errors import NoFaceError
+from dbaf.faces import Face, Selection
+from dbaf.stages import Rendering, Result
 
 PACK = Path(__file__).resolve().parents[2]
 PACK_NAME = "/custom nodes/comfyui-dbaf_x_1"  # as ComfyUI names it: no identifier
@@ -25,7 +26,7 @@ class Socket:
     """Stands for an io.X.Input or io.X.Output of ComfyUI 0.3.48 (no `advanced=` yet)."""
 
     def __init__(self, io_type: str, id: str = "", **arguments: Any) -> None:
-        unknown = set(arguments) - {"display_name", "tooltip", "options", "default", "min", "max", "optional", "upload"}
+        unknown = set(arguments) - set("display_name tooltip options default min max step optional upload".split())
         assert not unknown, f"unknown to ComfyUI 0.3.48: {unknown}"
         self.io_type, self.id, self.arguments = io_type, id, arguments
 
@@ -75,6 +76,7 @@ class Host(SimpleNamespace):
     root: Path
     progress: list[int]
     cancel_after: int
+    loaded: list[SimpleNamespace]
 
     def folder(self, name: str) -> Path:
         (self.root / name).mkdir(exist_ok=True)
@@ -99,13 +101,20 @@ def _modules(host: Host) -> dict[str, ModuleType]:
         if 0 <= host.cancel_after <= host.progress[0]:
             raise CancelledError
 
-    kinds = {name: _kind(name.upper()) for name in ("Image", "Mask", "Int", "Boolean", "String", "Combo")}
+    kinds = {name: _kind(name.upper()) for name in ("Image", "Mask", "Int", "Float", "Boolean", "String", "Combo")}
     extra = {
         "UploadType": SimpleNamespace(image="image_upload"),
         "Hidden": SimpleNamespace(prompt="PROMPT", extra_pnginfo="EXTRA_PNGINFO"),
     }
     io = SimpleNamespace(
-        Custom=_kind, Schema=Schema, ComfyNode=object, NodeOutput=NodeOutput, Input=Socket, **kinds, **extra
+        Custom=_kind,
+        Schema=Schema,
+        ComfyNode=object,
+        NodeOutput=NodeOutput,
+        Input=Socket,
+        Output=Socket,
+        **kinds,
+        **extra,
     )
     folders: dict[str, list[str]] = {}
     contents: dict[str, dict[str, Any]] = {
@@ -116,7 +125,10 @@ def _modules(host: Host) -> dict[str, ModuleType]:
         "comfy.model_management": {
             "throw_exception_if_processing_interrupted": throw_if_cancelled,
             "get_torch_device": lambda: torch.device("cpu"),
+            "unet_offload_device": lambda: torch.device("cpu"),
+            "load_models_gpu": lambda patchers, **_: host.loaded.extend(patchers),
         },
+        "comfy.model_patcher": {"ModelPatcher": lambda model, **devices: SimpleNamespace(model=model, **devices)},
         "folder_paths": {
             "models_dir": str(host.root / "models"),
             "get_input_directory": lambda: str(host.folder("input")),
@@ -157,7 +169,7 @@ def _forget_pack() -> None:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A stand-in host with an empty user folder and no key in its environment."""
-    host = Host(root=tmp_path, progress=[0, 0], cancel_after=-1)
+    host = Host(root=tmp_path, progress=[0, 0], cancel_after=-1, loaded=[])
     for name, module in _modules(host).items():
         monkeypatch.setitem(sys.modules, name, module)
     for variable in ("DBAF_KEY", "DBAF_KEY_FILE", "DBAF_PASSPHRASE"):
@@ -188,18 +200,27 @@ class FakePipeline:
     """Finds the number of faces that the top left red value says (in 8-bit steps) and adds 1 to identities."""
 
     digest = bytes(32)
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.rendered: list[torch.Tensor] = []
+        self.suspected: list[Face] = []
 
-    def detect(self, picture: torch.Tensor, min_face: float = 40) -> list[Face]:
+    def detect(self, picture: torch.Tensor, min_face: float = 40, looked: Callable[[], Any] = int) -> list[Face]:
+        looked()
         count = round((float(picture[0, 0, 0, 0]) + 1) * 127.5)
         return [make_face(30.0 * i) for i in range(count)]
 
+    def suspects(
+        self, picture: torch.Tensor, known: list[Face], min_face: int, looked: Callable[[], Any]
+    ) -> list[Face]:
+        return [face for face in self.suspected if face.box not in [other.box for other in known]]
+
     def encode(self, picture: torch.Tensor, faces: list[Face], refine_steps: int, progress: Any) -> torch.Tensor:
         assert faces
-        for done in range(len(faces) * refine_steps):
-            progress(done + 1, len(faces) * refine_steps)
+        total = len(faces) * (refine_steps + 1)
+        for done in range(total):
+            progress(done + 1, total)
         return torch.zeros(len(faces), 23, 512)
 
     def disentangle(self, encoding: torch.Tensor) -> tuple[torch.Tensor, str]:
@@ -212,16 +233,66 @@ class FakePipeline:
         return identity - 1
 
     def render(
-        self, picture: torch.Tensor, faces: list[Face], identity: torch.Tensor, attributes: str, progress: Any
+        self,
+        picture: torch.Tensor,
+        faces: list[Face],
+        identity: torch.Tensor,
+        attributes: str,
+        progress: Any,
+        spared: list[Face],
     ) -> Rendering:
+        """Face number i gets a square of 8 px; spared ones are written down."""
         assert attributes == f"attributes of {len(faces)}"
         self.rendered.append(identity)
+        self.spared = spared
         for done in range(len(faces)):
             progress(done + 1, len(faces))
-        mask = torch.zeros_like(picture[:, :1])
-        mask[..., 8:16, 8:16] = 1
+        owner = torch.full(picture.shape[-2:], -1, dtype=torch.int16)
+        for index in range(len(faces)):
+            owner[8:16, 8 * index : 8 * index + 8] = index
+        mask = (owner >= 0)[None, None].float()
         new = torch.where(mask > 0, torch.full_like(picture, 0.123), picture + 1e-7)
-        return Rendering(new, mask, [False] * len(faces))
+        return Rendering(new, mask, owner, [False] * len(faces))
+
+    def anonymize(
+        self,
+        picture: torch.Tensor,
+        key: object,
+        nonce: bytes | None,
+        refine_steps: int,
+        progress: Any,
+        imprint: bool,
+        min_face: int,
+        faces: Selection | None,
+    ) -> Result:
+        return self._run(picture, faces, progress, 1)
+
+    def recover(
+        self,
+        picture: torch.Tensor,
+        key: object,
+        nonce: bytes | None,
+        refine_steps: int,
+        progress: Any,
+        min_face: int,
+        faces: Selection | None,
+    ) -> Result:
+        return self._run(picture, faces, progress, -1)
+
+    def reconstruct(
+        self, picture: torch.Tensor, refine_steps: int, progress: Any, min_face: int, faces: Selection | None
+    ) -> Result:
+        return self._run(picture, faces, progress, 0)
+
+    def _run(self, picture: torch.Tensor, faces: Selection | None, progress: Any, change: int) -> Result:
+        found = self.detect(picture)
+        faces = faces or Selection(found, [True] * len(found))
+        if not faces.chosen:
+            raise NoFaceError("No face.")
+        codes = torch.full((len(faces.chosen), 23, 512), change)
+        made = self.render(picture, faces.chosen, codes, f"attributes of {len(codes)}", progress, faces.spared)
+        restored = [True] * len(codes)
+        return Result(**vars(made), faces=faces.chosen, latents=codes, restored=restored, suspects=self.suspected)
 
 
 @pytest.fixture

@@ -161,7 +161,10 @@ def to_prompt(graph: dict[str, Any], **widgets: Any) -> dict[str, Any]:
         inputs = {}
         for entry in node["inputs"]:
             name = entry["name"]
-            inputs[name] = widgets.get(name, next(values)) if "widget" in entry else sources[entry["link"]]
+            if "widget" in entry:
+                inputs[name] = widgets.get(name, next(values))
+            elif entry["link"] is not None:
+                inputs[name] = sources[entry["link"]]
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return prompt
 
@@ -172,19 +175,28 @@ def pixels(path: Path) -> torch.Tensor:
 
 def test_nodes_help_and_templates_are_found(server: Server) -> None:
     info = {name: entry for name, entry in server.json("/object_info").items() if name.startswith("DBAF_")}
-    assert len(info) == 12
+    assert len(info) == 16
     for name, entry in info.items():
         for group in (entry["input"][kind] for kind in ("required", "optional") if kind in entry["input"]):
             assert all(options["tooltip"] for _, options in group.values())
         assert all(entry["output_tooltips"])
-        assert b"# " in server.get(f"/extensions/comfyui-dbaf/docs/{name}.md")
+        page = server.get(f"/extensions/comfyui-dbaf/docs/{name}.md").decode()
+        assert page.startswith("# ")
+        assert f"]({name}.jpg)" in page  # the frontend completes it to the page's folder
+        assert server.get(f"/extensions/comfyui-dbaf/docs/{name}.jpg")[:2] == b"\xff\xd8"
     assert info["DBAF_Key"]["input"]["required"]["key_name"][1]["options"] == [
         "environment variable",
         "damaged",
         "first",
         "second",
     ]
-    assert sorted(server.json("/workflow_templates")["comfyui-dbaf"]) == ["anonymize", "recover"]
+    names = ["anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle"]
+    assert sorted(server.json("/workflow_templates")["comfyui-dbaf"]) == names
+    for name in names:
+        assert server.get(f"/api/workflow_templates/comfyui-dbaf/{name}.jpg")[:2] == b"\xff\xd8"
+    translations = server.json("/i18n")
+    assert sorted(translations) == ["de", "en", "es", "fr", "ja", "ko", "zh"]
+    assert all(sorted(words["nodeDefs"]) == sorted(info) for words in translations.values())
 
 
 def test_key_files_are_not_served(server: Server) -> None:
@@ -280,6 +292,87 @@ def test_batch_with_an_empty_picture(server: Server) -> None:
     assert torch.equal(pixels(first), pixels(alone))
 
 
+def whole(image: str, **widgets: Any) -> dict[str, Any]:
+    """A picture through DBAF Anonymize Image, in API format; the image comes out of node 4."""
+    defaults = {"imprint": True, "refine_steps": 0, "without_face": "stop with an error", "min_face": 40}
+    chosen = defaults | {"accept_suspects": False} | widgets
+    return {
+        "1": {"class_type": "DBAF_LoadModel", "inputs": {"name": "mobile"}},
+        "2": {"class_type": "DBAF_Key", "inputs": {"key_name": "first"}},
+        "3": {"class_type": "LoadImage", "inputs": {"image": image}},
+        "4": {
+            "class_type": "DBAF_AnonymizeImage",
+            "inputs": {"model": ["1", 0], "image": ["3", 0], "key": ["2", 0], **chosen},
+        },
+        "11": {"class_type": "SaveImage", "inputs": {"images": ["4", 0], "filename_prefix": "whole"}},
+    }
+
+
+def test_one_node_gives_the_bytes_of_eight(server: Server) -> None:
+    (whole_way,) = server.saved(server.run(whole("person.png")))
+    (steps,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
+    assert torch.equal(pixels(whole_way), pixels(steps))
+
+
+def test_templates_without_other_models_run(server: Server) -> None:
+    original = pixels(server.base / "input" / "person.png")
+    prompt = to_prompt(template("choose_faces"), image="person.png", key_name="first", numbers="1")
+    save, report = (
+        next(n for n, e in prompt.items() if e["class_type"] == kind) for kind in ("SaveImage", "PreviewAny")
+    )
+    entry = server.run(prompt)
+    (chosen,) = server.saved(entry, save)
+    assert not torch.equal(pixels(chosen), original)
+    assert entry["outputs"][report]["text"] == ["Picture 1: 1 face(s) replaced."]
+    prompt = to_prompt(template("mix_identities"), image="person.png", strength=0.5)
+    save = next(node for node, entry in prompt.items() if entry["class_type"] == "SaveImage")
+    assert pixels(*server.saved(server.run(prompt), save)).shape == original.shape
+    prompt = to_prompt(template("compare"), image="person.png", key_name="first")
+    view = next(node for node, entry in prompt.items() if entry["class_type"] == "PreviewImage")
+    (rows,) = server.saved(server.run(prompt), view)
+    assert pixels(rows).shape[-2] == 3 * original.shape[-2] + 2 * 8
+
+
+def test_spared_face_and_mask(server: Server) -> None:
+    """The only face is spared through a painted mask: nothing changes, and nothing is suspect."""
+    prompt = whole("person.png")
+    painted = {"value": 1.0, "width": 64, "height": 64}
+    prompt["5"] = {"class_type": "SolidMask", "inputs": painted}
+    widgets = {"choose": "in the mask", "numbers": "1", "count": 1, "spare_chosen": True, "min_face": 40}
+    faces = {
+        "model": ["1", 0],
+        "image": ["3", 0],
+        "mask": ["5", 0],
+        "without_face": "keep the picture as it is",
+        **widgets,
+    }
+    prompt["6"] = {"class_type": "DBAF_DetectFaces", "inputs": faces}
+    prompt["4"]["inputs"]["faces"] = ["6", 0]
+    (same,) = server.saved(server.run(prompt))
+    assert torch.equal(pixels(same), pixels(server.base / "input" / "person.png"))
+
+
+def test_lists_of_images_stay_lists(server: Server) -> None:
+    prompt = whole("person.png")
+    prompt["7"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 2}}
+    prompt["8"] = {"class_type": "RebatchImages", "inputs": {"images": ["7", 0], "batch_size": 1}}
+    prompt["4"]["inputs"]["image"] = ["8", 0]
+    first, second = server.saved(server.run(prompt))
+    assert torch.equal(pixels(first), pixels(second))
+
+
+def test_slips_show_before_anything_runs(server: Server) -> None:
+    prompt = to_prompt(template("choose_faces"), image="person.png", key_name="first", numbers="one")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        server.start(prompt)
+    assert "'one' is no number of a face" in refused.value.read().decode()
+    prompt = whole("person.png")
+    prompt["2"]["inputs"]["key_name"] = "gone"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        server.start(prompt)
+    assert "There is no key of this name" in refused.value.read().decode()
+
+
 def test_errors_show_no_secret(server: Server) -> None:
     prompt = to_prompt(template("anonymize"), image="person.png", key_name="damaged")
     assert "not a DBAF key" in json.dumps(server.run(prompt)["status"])
@@ -291,19 +384,35 @@ def test_errors_show_no_secret(server: Server) -> None:
     assert "<DBAF data of 1 picture(s)>" in failed
 
 
-def test_cancel(server: Server) -> None:
-    prompt = to_prompt(template("anonymize"), image="person.png", key_name="second", filename_prefix="never")
-    prompt["20"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 64}}
-    for node in ("5", "7", "10"):
-        prompt[node]["inputs"]["image"] = ["20", 0]
+def cancelled_after(server: Server, prompt: dict[str, Any]) -> float:
+    """Run, cancel while it works, and the seconds that took."""
     prompt_id = server.start(prompt)
     while not server.json("/queue")["queue_running"]:
         time.sleep(0.05)
-    time.sleep(2)
+    time.sleep(3)
+    started = time.monotonic()
     server.post("/interrupt", {})
     entry = server.finish(prompt_id)
     assert "execution_interrupted" in [kind for kind, _ in entry["status"]["messages"]]
+    return time.monotonic() - started
+
+
+def test_cancel(server: Server) -> None:
+    steps = to_prompt(template("anonymize"), image="person.png", key_name="second", filename_prefix="never")
+    steps["20"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 64}}
+    for node in ("5", "7", "10"):
+        steps[node]["inputs"]["image"] = ["20", 0]
+    refining = whole("person.png", refine_steps=300)
+    large = whole("person.png")
+    scaled = {"image": ["3", 0], "upscale_method": "bilinear", "width": 3840, "height": 3072, "crop": "disabled"}
+    large["9"] = {"class_type": "ImageScale", "inputs": scaled}
+    large["4"]["inputs"]["image"] = ["9", 0]
+    for prompt in (steps, refining, large):
+        assert cancelled_after(server, prompt) < 2
     assert not list((server.base / "output").glob("never*"))
+    (after,) = server.saved(server.run(whole("person.png")))  # it left nothing behind
+    (steps_again,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
+    assert torch.equal(pixels(after), pixels(steps_again))
 
 
 def test_no_secret_anywhere(server: Server) -> None:

@@ -1,0 +1,274 @@
+"""DBAF Reconstruct, DBAF Anonymize Image and DBAF Recover Image: the whole way in one node."""
+
+from collections.abc import Callable
+
+import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy_api.latest import io
+
+from dbaf.errors import NoFaceError, PictureError
+from dbaf.faces import Face, Selection
+from dbaf.faces.draw import draw_faces
+from dbaf.images import from_pil, to_pil
+from dbaf.keys import Key
+from dbaf.pipeline import Pipeline, Progress
+from dbaf.stages import Result
+
+from .border import check_counts, each_picture_within, to_outputs, to_pictures
+from .device import ready
+from .sockets import (
+    KEEP,
+    STOP,
+    FacesSocket,
+    KeySocket,
+    PerPicture,
+    imprint_input,
+    mask_outputs,
+    min_face_input,
+    model_input,
+    refine_steps_input,
+    schema,
+    without_face_input,
+)
+
+Faces = PerPicture[Selection] | None
+
+
+def faces_input() -> io.Input:
+    """Optional on every node of this file."""
+    return FacesSocket.Input(
+        "faces",
+        optional=True,
+        tooltip="From DBAF Detect Faces, of the same image, to choose or spare faces. Without it all faces are meant.",
+    )
+
+
+class Reconstruct(io.ComfyNode):
+    """IMAGE -> the same people, encoded and rendered."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "DBAF_Reconstruct",
+            display_name="DBAF Reconstruct",
+            aliases=["GAN inversion", "encode and render", "autoencode"],
+            description="Encodes each face and renders it again with its identity unchanged: what encoder and "
+            "generator alone can do. Protects nobody.",
+            inputs=[
+                model_input(),
+                io.Image.Input("image", tooltip="A picture or a batch of pictures."),
+                refine_steps_input(),
+                without_face_input(),
+                min_face_input(),
+                faces_input(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The picture with its faces rendered anew."),
+                *mask_outputs(),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Pipeline,
+        image: torch.Tensor,
+        refine_steps: int,
+        without_face: str,
+        min_face: int,
+        faces: Faces = None,
+    ) -> io.NodeOutput:
+        def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
+            return model.reconstruct(picture, refine_steps, step, min_face, selection)
+
+        return io.NodeOutput(*to_outputs(image, _each(model, image, faces, without_face, work)))
+
+
+class AnonymizeImage(io.ComfyNode):
+    """IMAGE and key -> other faces."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "DBAF_AnonymizeImage",
+            display_name="DBAF Anonymize Image",
+            aliases=["pseudonymize", "face replacement", "privacy", "anonymise"],
+            description="Gives every face another identity, decided by the key: detects, encodes, disentangles, "
+            "replaces and blends. Stops if something in the finished picture may be a face that was missed. The result "
+            "is pseudonymised: who has the key can bring the people back.",
+            inputs=[
+                model_input(),
+                io.Image.Input("image", tooltip="A picture or a batch of pictures, not anonymized yet."),
+                KeySocket.Input("key", tooltip="From DBAF Key. Linkage is 'linked': the key alone decides."),
+                imprint_input(),
+                refine_steps_input(),
+                without_face_input(),
+                min_face_input(),
+                io.Boolean.Input(
+                    "accept_suspects",
+                    default=False,
+                    tooltip="Off: an error if a place in the finished picture may show a face that was not replaced. "
+                    "On: it passes, with a red box in the preview and a line in the report. Look there.",
+                ),
+                faces_input(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The picture with the new faces; alpha is kept."),
+                *mask_outputs(),
+                io.Image.Output(
+                    display_name="preview",
+                    tooltip="The finished picture with boxes: yellow replaced, blue spared, red perhaps missed.",
+                ),
+                io.String.Output(display_name="report", tooltip="A line for each picture: what was done with it."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Pipeline,
+        image: torch.Tensor,
+        key: Key,
+        imprint: bool,
+        refine_steps: int,
+        without_face: str,
+        min_face: int,
+        accept_suspects: bool,
+        faces: Faces = None,
+    ) -> io.NodeOutput:
+        def check(suspects: list[Face]) -> None:
+            if suspects and not accept_suspects:
+                raise PictureError(
+                    f"{_places(suspects)} Look there. A smaller 'min_face' may find it; 'accept_suspects' lets the "
+                    "picture pass as it is."
+                )
+
+        def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
+            try:
+                result = model.anonymize(picture, key, None, refine_steps, step, imprint, min_face, selection)
+            except NoFaceError:  # a picture that stays as it is may hold somebody who was missed, too
+                if selection is not None or without_face == KEEP:
+                    known = [] if selection is None else selection.found
+                    check(model.suspects(picture, known, min_face, throw_exception_if_processing_interrupted))
+                raise
+            check(result.suspects)
+            return result
+
+        made = _each(model, image, faces, without_face, work)
+        outputs = to_outputs(image, made)
+        previews, lines = [], []
+        for index, result in enumerate(made):
+            selection = Selection([], []) if faces is None else faces[index]
+            if faces is None and result is not None:
+                selection = Selection(result.faces, [True] * len(result.faces))
+            picture = to_pil(outputs[0][index : index + 1, ..., :3].movedim(-1, 1) * 2 - 1)
+            suspects = [] if result is None else result.suspects
+            previews.append((from_pil(draw_faces(picture, selection, suspects)).rgb.movedim(1, -1) + 1) / 2)
+            lines.append(_told(index, result, selection, imprint))
+        return io.NodeOutput(*outputs, torch.cat(previews), "\n".join(lines))
+
+
+class RecoverImage(io.ComfyNode):
+    """Anonymized IMAGE and key -> the original people."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "DBAF_RecoverImage",
+            display_name="DBAF Recover Image",
+            aliases=["restore face", "deanonymize", "original identity"],
+            description="Brings the original people back under the key that anonymized the picture: from the imprint "
+            "in the pixels if it is there, else roughly, from the looks of the new face. A wrong key gives yet other "
+            "people and no error. For an exact recovery use DBAF Unseal.",
+            inputs=[
+                model_input(),
+                io.Image.Input("image", tooltip="An anonymized picture, neither scaled nor cropped since, or a batch."),
+                KeySocket.Input("key", tooltip="The key that anonymized it, from DBAF Key. Linkage is 'linked'."),
+                refine_steps_input(),
+                without_face_input(),
+                min_face_input(),
+                faces_input(),
+            ],
+            outputs=[
+                io.Image.Output(display_name="image", tooltip="The picture with the original people, rendered anew."),
+                *mask_outputs(),
+                io.String.Output(
+                    display_name="report", tooltip="A line for each picture: how many faces came from their imprints."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Pipeline,
+        image: torch.Tensor,
+        key: Key,
+        refine_steps: int,
+        without_face: str,
+        min_face: int,
+        faces: Faces = None,
+    ) -> io.NodeOutput:
+        def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
+            return model.recover(picture, key, None, refine_steps, step, min_face, selection)
+
+        made = _each(model, image, faces, without_face, work)
+        lines = [_told_back(index, result) for index, result in enumerate(made)]
+        return io.NodeOutput(*to_outputs(image, made), "\n".join(lines))
+
+
+def _each(
+    model: Pipeline,
+    image: torch.Tensor,
+    faces: Faces,
+    without_face: str,
+    work: Callable[[torch.Tensor, Selection | None, Progress], Result],
+) -> list[Result | None]:
+    """What `work` makes of each picture of an IMAGE; None where there is nothing to do and the user allowed it.
+
+    Raises:
+        NoFaceError, PictureError: with the number of the picture.
+    """
+    ready(model)
+    pictures = to_pictures(image)
+    if faces is not None:
+        check_counts(image=pictures, faces=faces)
+    made: list[Result | None] = []
+    for index, step in each_picture_within(len(pictures)):
+        try:
+            made.append(work(pictures[index], None if faces is None else faces[index], step))
+        except NoFaceError:
+            if without_face == STOP and faces is None:  # else DBAF Detect Faces has asked
+                raise NoFaceError(
+                    f"No face was found in picture {index + 1} of {len(pictures)}. Take it out, lower 'min_face', or "
+                    f"set 'without_face' to '{KEEP}' if nobody is in it."
+                ) from None
+            made.append(None)
+        except PictureError as error:
+            raise type(error)(f"Picture {index + 1} of {len(pictures)}: {error}") from None
+    return made
+
+
+def _places(suspects: list[Face]) -> str:
+    corners = "; ".join(", ".join(str(round(value)) for value in face.box) for face in suspects)
+    return f"{len(suspects)} place(s) may show a face that was not replaced, at {corners} (left, top, right, bottom)."
+
+
+def _told(index: int, result: Result | None, selection: Selection, imprint: bool) -> str:
+    """The line of a report on one anonymized picture."""
+    line = f"Picture {index + 1}: {0 if result is None else len(result.faces)} face(s) replaced"
+    line += f", {len(selection.spared)} spared." if selection.spared else "."
+    if result is not None and imprint and not all(result.imprinted):
+        line += f" {result.imprinted.count(False)} too small for an imprint."
+    if result is not None and result.suspects:
+        line += f" {_places(result.suspects)}"
+    return line
+
+
+def _told_back(index: int, result: Result | None) -> str:
+    """The line of a report on one recovered picture."""
+    if result is None:
+        return f"Picture {index + 1}: nobody to bring back, left as it is."
+    faces, known = len(result.faces), result.restored.count(True)
+    line = f"Picture {index + 1}: {known} of {faces} face(s) from their imprints"
+    return f"{line}." if known == faces else f"{line}, the others roughly, from their looks."
