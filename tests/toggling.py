@@ -3,6 +3,7 @@
 Identity is the colour of a square in the middle of a photo; a key adds a colour to it and takes the same off again.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def face(x: float = 32, y: float = 32, size: float = 30.0) -> Face:
     return Face((x - half, y - half, x + half, y + half), 1.0, points + torch.tensor([x, y]), mesh)
 
 
+@dataclass
+class Colour:
+    """An identity: the pixels of the square, and whether an imprint gave them."""
+
+    code: torch.Tensor
+    restored: list[bool]
+
+
 class TogglingPipeline:
     def __init__(self, faces: list[Face] | None = None) -> None:
         self.faces = [face()] if faces is None else faces
@@ -57,24 +66,22 @@ class TogglingPipeline:
     def encode(self, picture: torch.Tensor, faces: list[Face], refine_steps: int = 0) -> torch.Tensor:
         return picture[:, :, 20:44, 20:44].clone()
 
-    def disentangle(self, encoding: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return encoding, None
+    def disentangle(self, encoding: torch.Tensor) -> tuple[Colour, None]:
+        return Colour(encoding, [False]), None
 
     def amount(self, key: Key, nonce: bytes | None) -> torch.Tensor:
         return 0.2 + key.latent_noise(nonce)[0, :3].abs().fmod(0.4)[:, None, None]
 
-    def anonymize_identity(self, identity: torch.Tensor, key: Key, nonce: bytes | None) -> torch.Tensor:
-        return identity + self.amount(key, nonce)
+    def anonymize_identity(self, identity: Colour, key: Key, nonce: bytes | None) -> Colour:
+        return Colour(identity.code + self.amount(key, nonce), [False])
 
-    def recover_identity(
-        self, identity: torch.Tensor, key: Key, nonce: bytes | None, imprint: bool = True
-    ) -> torch.Tensor:
-        return identity - self.amount(key, nonce)
+    def recover_identity(self, identity: Colour, key: Key, nonce: bytes | None, imprint: bool = True) -> Colour:
+        return Colour(identity.code - self.amount(key, nonce), [False])
 
-    def render(self, picture: torch.Tensor, faces: list[Face], identity: torch.Tensor, attributes: None) -> Rendering:
+    def render(self, picture: torch.Tensor, faces: list[Face], identity: Colour, attributes: None) -> Rendering:
         self.renders += 1
         out, mask = picture.clone(), torch.zeros(1, 1, SIDE, SIDE)
-        out[:, :, 20:44, 20:44] = identity
+        out[:, :, 20:44, 20:44] = identity.code
         mask[:, :, 20:44, 20:44] = 1
         return Rendering(out, mask, mask[0, 0].to(torch.int16) - 1, [False])
 
@@ -82,7 +89,8 @@ class TogglingPipeline:
         from dbaf.images import from_pil
 
         picture = from_pil(image).rgb
-        return self.render(picture, [], self.encode(picture, []) + self.amount(key, nonce), None)
+        identity, attributes = self.disentangle(self.encode(picture, []))
+        return self.render(picture, [], self.anonymize_identity(identity, key, nonce), attributes)
 
 
 class Difference(torch.nn.Module):
