@@ -1,11 +1,11 @@
 """KRIA: key-authorized reversible identity anonymization (the role it has in DBAF, arXiv 2311.08786).
 
-It maps an identity code and a latent key to another identity code, and applied again with the same key it brings the
-first one back: I = KRIA(KRIA(I, key), key). The paper trains an MLP to do so. Here it is an involution by
-construction: in each style group a reflection across a subspace that the key chooses, in the whitened coordinates
-that carry identity. It is exact, moves a likely code to an equally likely one, and does not amplify the error that
-encoding the anonymized picture brings. (The paper's MLP, given the same minutes on a CPU, gave everybody the key's
-face and lost the way back; see CHANGELOG.)
+It maps an identity code and a latent key to another identity code, and back again. The paper trains one MLP to do both.
+Here it is exact by construction: in each style group, the whitened coordinates that carry identity are reflected across
+a subspace that the key chooses, stretched, and moved by what else the key chooses. The reflection takes the new
+identity away from the old one; the move keeps two keys' faces apart; the stretch keeps people apart, makes up for
+encoders, whose codes lie too near the mean, and makes the way back less sensitive to errors. (The paper's MLP, given
+the same minutes on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
 """
 
 import torch
@@ -18,47 +18,52 @@ class KRIA(nn.Module):
     Args:
         groups: number of consecutive styles in the coarse, medium and fine group; they sum to L.
         ranks: identity coordinates of each group.
+        stretch: factor on the coordinates.
+        move: standard deviation, over keys, of what is added to them.
         dim: width of the codes.
     """
 
-    def __init__(self, groups: tuple[int, ...], ranks: tuple[int, ...], dim: int = 512) -> None:
+    def __init__(
+        self, groups: tuple[int, ...], ranks: tuple[int, ...], stretch: float, move: float, dim: int = 512
+    ) -> None:
         super().__init__()
         self.groups = list(groups)
-        self.reflections = nn.ModuleList(
-            Reflection(styles * dim, rank, dim) for styles, rank in zip(groups, ranks, strict=True)
+        self.turns = nn.ModuleList(
+            KeyedTurn(styles * dim, rank, stretch, move, dim) for styles, rank in zip(groups, ranks, strict=True)
         )
 
-    def forward(self, identity: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    def forward(self, identity: torch.Tensor, key: torch.Tensor, back: bool = False) -> torch.Tensor:
         """Anonymize or recover.
 
         Args:
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each style group [B, groups, dim].
+            back: recover.
 
         Returns:
             Identity codes [B, L, dim].
         """
         parts = identity.split(self.groups, 1)
         turned = [
-            reflect(part.flatten(1), key[:, index]).view_as(part)
-            for index, (reflect, part) in enumerate(zip(self.reflections, parts, strict=True))
+            turn(part.flatten(1), key[:, index], back).view_as(part)
+            for index, (turn, part) in enumerate(zip(self.turns, parts, strict=True))
         ]
         return torch.cat(turned, 1)
 
     def coordinates(self, identity: torch.Tensor) -> torch.Tensor:
         """The whitened identity coordinates [B, sum of ranks] that a key turns, of identity codes [B, L, dim]."""
         coordinates = []
-        for reflect, part in zip(self.reflections, identity.split(self.groups, 1), strict=True):
-            assert isinstance(reflect, Reflection)
-            coordinates.append(reflect.read(part.flatten(1)))
+        for turn, part in zip(self.turns, identity.split(self.groups, 1), strict=True):
+            assert isinstance(turn, KeyedTurn)
+            coordinates.append(turn.read(part.flatten(1)))
         return torch.cat(coordinates, 1)
 
 
-class Reflection(nn.Module):
-    """Reflects the whitened identity coordinates of one style group across a subspace.
+class KeyedTurn(nn.Module):
+    """Reflects, stretches and moves the whitened identity coordinates of one style group.
 
-    The part of a code that lies in the subspace changes its sign. It has two thirds of the dimensions, so that the
-    new identity leans away from the old one, and two keys' from each other's, as much as possible at once.
+    The part of a code that lies in the key's subspace changes its sign. The subspace has two thirds of the dimensions,
+    so that the new identity leans away from the old one, and two keys' from each other's, as much as possible at once.
     """
 
     centre: torch.Tensor
@@ -67,25 +72,34 @@ class Reflection(nn.Module):
     key_centre: torch.Tensor
     key_scale: torch.Tensor
     mixer: torch.Tensor
+    mover: torch.Tensor
 
-    def __init__(self, width: int, rank: int, dim: int) -> None:
+    def __init__(self, width: int, rank: int, stretch: float, move: float, dim: int) -> None:
         super().__init__()
-        self.rank, self.turned = rank, 2 * rank // 3
+        self.rank, self.turned, self.stretch, self.move = rank, 2 * rank // 3, stretch, move
         self.register_buffer("centre", torch.zeros(width))  # mean identity code
         self.register_buffer("whiten", torch.zeros(width, rank))  # code -> coordinates of unit variance
         self.register_buffer("colour", torch.zeros(rank, width))  # and back: colour @ whiten = 1
         self.register_buffer("key_centre", torch.zeros(dim))
         self.register_buffer("key_scale", torch.ones(dim))
         self.register_buffer("mixer", torch.zeros(dim, rank * self.turned))  # key -> spanning vectors
+        self.register_buffer("mover", torch.zeros(dim, rank))  # key -> move, of unit variance over keys
 
     def read(self, code: torch.Tensor) -> torch.Tensor:
         """code [B, width] -> whitened coordinates [B, rank]."""
         return (code - self.centre) @ self.whiten
 
-    def forward(self, code: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    def forward(self, code: torch.Tensor, key: torch.Tensor, back: bool) -> torch.Tensor:
         """code [B, width], key [B, dim] -> [B, width]."""
-        x = self.read(code)  # [B, rank]
-        span = ((key - self.key_centre) / self.key_scale) @ self.mixer
-        basis = torch.linalg.qr(span.view(len(key), self.rank, self.turned)).Q  # [B, rank, turned]
-        inside = torch.einsum("brk,bsk,bs->br", basis, basis, x)  # projection of x, the same for any basis of the span
-        return code - 2 * inside @ self.colour
+        key = (key - self.key_centre) / self.key_scale
+        span = (key @ self.mixer).view(len(key), self.rank, self.turned)
+        basis = torch.linalg.qr(span).Q  # [B, rank, turned]
+        move = self.move * (key @ self.mover)  # [B, rank]
+        x = self.read(code)
+        y = reflected((x - move) / self.stretch, basis) if back else self.stretch * reflected(x, basis) + move
+        return code + (y - x) @ self.colour
+
+
+def reflected(x: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """x [B, rank] across the complement of the span of `basis` [B, rank, turned]; the same for any basis of it."""
+    return x - 2 * torch.einsum("brk,bsk,bs->br", basis, basis, x)

@@ -1,7 +1,7 @@
 """KRIA as the paper has it (DBAF, arXiv 2311.08786): one MLP a style group, trained to be its own inverse.
 
 It maps the identity code of a style, beside the key's latent, to another identity code, and under the same key about
-back again: I ~ KRIA(KRIA(I, key), key). `dbaf.kria.KRIA` is exactly that by construction, and is what `mobile` uses.
+back again: I ~ KRIA(KRIA(I, key), key). `dbaf.kria.KRIA` has an exact way back, and is what `mobile` uses.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,12 +36,13 @@ class MlpKRIA(nn.Module):
             for _ in range(len(groups) + 1)
         )
 
-    def forward(self, identity: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    def forward(self, identity: torch.Tensor, key: torch.Tensor, back: bool = False) -> torch.Tensor:
         """Anonymize or recover.
 
         Args:
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each style group [B, groups, dim].
+            back: recover; the same network does that.
 
         Returns:
             Identity codes [B, L, dim].
@@ -54,4 +55,4 @@ class MlpKRIA(nn.Module):
         return torch.cat(mapped, 1)
 
 
-KINDS: Mapping[str, Callable[..., KRIA | MlpKRIA]] = {"reflection": KRIA, "mlp": MlpKRIA}
+KINDS: Mapping[str, Callable[..., KRIA | MlpKRIA]] = {"turn": KRIA, "mlp": MlpKRIA}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from dbaf.cid import CID
@@ -16,7 +17,9 @@ from dbaf.encoders.compact import SIZE
 from dbaf.encoders.refine import feedback, refine
 from dbaf.errors import NoFaceError, PictureError, WeightsError
 from dbaf.faces import Face, FaceFinder, Selection, crop, paste
+from dbaf.faces.contour import bend
 from dbaf.faces.mask import covered, inner_mask, reach, to_square
+from dbaf.faces.occlusion import OcclusionNet, above_brows
 from dbaf.generators import load_generator
 from dbaf.images import from_pil
 from dbaf.imprint import LatentCode, open_imprint, seal_imprint
@@ -29,6 +32,7 @@ from dbaf.weights.bundle import bundle_digest, bundle_folder, load_network, part
 
 Progress = Callable[[int, int], None]
 GREY = 2 / 255  # largest channel difference of a picture that counts as grey
+LEAST_REPLACED = 0.2  # share of a face; with less, nearly all of it was taken for something in front
 
 
 class Pipeline:
@@ -43,7 +47,9 @@ class Pipeline:
         self.cid = load_network(folder, "cid", CID, device)
         self.kria = load_network(folder, "kria", KRIAS, device)
         self.maar = load_network(folder, "maar", MAAR, device)
-        self.latent_code = load_network(folder, "imprint", LatentCode, device) if "imprint" in parts(folder) else None
+        held = parts(folder)
+        self.latent_code = load_network(folder, "imprint", LatentCode, device) if "imprint" in held else None
+        self.occlusion = load_network(folder, "occlusion", OcclusionNet, device) if "occlusion" in held else None
         styles = {"generator": self.generator.styles, "encoder": self.encoder.styles, "cid": sum(self.cid.groups)}
         if len(set(styles.values())) > 1:
             raise WeightsError(
@@ -151,7 +157,7 @@ class Pipeline:
             imprint: seal the old W+ codes for `render` to hide in the new faces, if the model has a part for it.
 
         Raises:
-            PictureError: a face holds an imprint. KRIA would give the original faces if the key were the same.
+            PictureError: a face holds an imprint. A second reflection would undo the first if the key were the same.
         """
         if any(identity.imprints):
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
@@ -163,7 +169,7 @@ class Pipeline:
                 [seal_imprint(coder.pack(code, length), key, digest) for length in coder.lengths]
                 for code in identity.latent
             ]
-        return Identity(self._kria(identity.code, key, nonce), identity.latent, sealed, [False] * len(sealed))
+        return Identity(self._kria(identity.code, key, nonce, False), identity.latent, sealed, [False] * len(sealed))
 
     @torch.no_grad()
     def recover_identity(
@@ -179,7 +185,7 @@ class Pipeline:
             nonce: as it was for `anonymize_identity`; imprints need none.
             imprint: False leaves imprints aside.
         """
-        code, latent = self._kria(identity.code, key, nonce), identity.latent.clone()
+        code, latent = self._kria(identity.code, key, nonce, True), identity.latent.clone()
         restored, coder = [False] * len(code), self.latent_code
         for index, found in enumerate(identity.imprints if imprint else []):
             for sealed in found:
@@ -189,11 +195,11 @@ class Pipeline:
                     code[index] = latent[index] - self.cid(latent[index : index + 1])[0]
         return Identity(code, latent, [[] for _ in restored], restored)
 
-    def _kria(self, code: torch.Tensor, key: Key, nonce: bytes | None) -> torch.Tensor:
+    def _kria(self, code: torch.Tensor, key: Key, nonce: bytes | None, back: bool) -> torch.Tensor:
         """Identity codes [F, L, 512] there or back."""
         noise = key.latent_noise(nonce)[:, : self.generator.dim].to(self.device)  # a narrow generator takes less
         latent_key = self.generator.mapping(noise)[None]  # [1, groups, dim]
-        return torch.cat([self.kria(one, latent_key) for one in code.split(1)])
+        return torch.cat([self.kria(one, latent_key, back) for one in code.split(1)])
 
     @torch.no_grad()
     def render(
@@ -222,7 +228,10 @@ class Pipeline:
             kept |= covered(face.mesh[:, :2], face.quad, *kept.shape)
         kept = kept.to(picture.device)
         grey = bool((picture.amax(1) - picture.amin(1)).max() <= GREY)
-        for index, face in enumerate(faces):
+        fronts = [  # before any face is pasted
+            self._front(crop(picture, face.quad, SIZE), to_square(face.mesh[:, :2], face.quad)) for face in faces
+        ]
+        for index, (face, front) in enumerate(zip(faces, fronts, strict=True)):
             latent = identity.whole(index, attributes)  # [1, L, 512]
             noise = self.maar({px: maps[index : index + 1] for px, maps in attributes.features.items()})
             patch = self.generator(latent, noise).clamp(-1, 1).to(picture.device)  # [1, 3, S, S]
@@ -230,8 +239,11 @@ class Pipeline:
                 patch = patch.mean(1, keepdim=True).expand_as(patch)
             # the same alignment puts the new face's points about where the old ones were
             points = to_square(face.points, face.quad) * patch.shape[-1]
-            mesh = self.finder.retrace(patch, points).mesh
-            pasted, face_mask = paste(picture, patch, face, mesh)
+            mesh = self.finder.retrace(patch, points).mesh[:, :2] / patch.shape[-1]
+            patch = bend(patch, mesh, to_square(face.mesh[:, :2], face.quad))
+            if front is not None:
+                front = torch.maximum(front, self._fringe(patch, mesh))
+            pasted, face_mask = paste(picture, patch, face, front)
             picture, face_mask = torch.where(kept, picture, pasted), torch.where(kept, 0, face_mask)
             mask = torch.maximum(mask, face_mask)
             owner[face_mask[0, 0].cpu() > 0] = index
@@ -242,6 +254,27 @@ class Pipeline:
             picture, fits = write_face(picture, owner == index, sealed)
             imprinted.append(fits)
         return Rendering(picture, mask, owner, imprinted)
+
+    def _front(self, square: torch.Tensor, mesh: torch.Tensor) -> torch.Tensor | None:
+        """What is in front of the face in its FFHQ square [1, 3, 256, 256], mesh [468, 2] across it.
+
+        Returns:
+            [1, 1, 256, 256] in [0, 1]; None if the model has no part for it.
+        """
+        if self.occlusion is None:
+            return None
+        inside = inner_mask(reach(mesh)[None].float(), SIZE).to(self.device)
+        return self.occlusion.front(square.to(self.device), inside).to(square.device)
+
+    def _fringe(self, patch: torch.Tensor, mesh: torch.Tensor) -> torch.Tensor:
+        """Hair on the forehead of a new face, mesh [468, 2], which would end at the edge of its patch [1, 3, S, S].
+
+        Returns:
+            [1, 1, 256, 256] in [0, 1].
+        """
+        front = self._front(F.interpolate(patch, size=SIZE, mode="area"), mesh)
+        assert front is not None
+        return front * above_brows(mesh).to(front)
 
     def anonymize(
         self,
@@ -256,7 +289,7 @@ class Pipeline:
     ) -> Result:
         """Give every face of a picture another identity.
 
-        Look at `Result.suspects`: places that may be faces and were not replaced.
+        Look at `Result.suspects`: places that may be faces and were not replaced, and faces of which too little was.
 
         Args:
             image: PIL image or [1, 3, H, W] in [-1, 1].
@@ -282,6 +315,7 @@ class Pipeline:
         known = result.faces if faces is None else faces.found  # a spared face was not missed
         total = _steps(result.faces, refine_steps)
         result.suspects = self.suspects(result.picture, known, min_face, _looks(progress, total, total))
+        result.suspects += [face for face in result.faces if _replaced(result, face) < LEAST_REPLACED]
         return result
 
     def recover(
@@ -345,6 +379,12 @@ class Pipeline:
         made = self.render(picture, chosen, identity, attributes, stepped, faces.spared)
         latents = torch.cat([identity.whole(index, attributes) for index in range(len(chosen))])
         return Result(made.picture, made.mask, made.owner, made.imprinted, chosen, latents, identity.restored)
+
+
+def _replaced(made: Rendering, face: Face) -> float:
+    """The share of a face's outline, within the picture, that was replaced."""
+    inside = covered(face.mesh[:, :2], face.quad, *made.mask.shape[-2:]).to(made.mask.device)
+    return float((made.mask[0, 0][inside] > 0.5).float().mean()) if inside.any() else 1.0
 
 
 def _steps(faces: list[Face], refine_steps: int) -> int:

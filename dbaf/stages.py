@@ -86,7 +86,8 @@ class Result(Rendering):
         faces: the faces that were replaced, left to right.
         latents: their rendered W+ codes [F, L, 512].
         restored: for each face, whether it comes from an imprint.
-        suspects: places of the finished picture that may show a face that was not replaced; only `anonymize` looks.
+        suspects: places of the finished picture that may show a face that was not replaced, or hardly; only `anonymize`
+            looks.
     """
 
     faces: list[Face]

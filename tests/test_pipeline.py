@@ -3,17 +3,20 @@
 import io
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from dbaf.errors import NoFaceError, PictureError
-from dbaf.faces import Face, Selection
-from dbaf.faces.mask import covered
+from dbaf.faces import Face, Selection, warp
+from dbaf.faces.mask import covered, to_square
+from dbaf.faces.occlusion import OcclusionNet
 from dbaf.images import from_pil, to_pil
 from dbaf.keys import Key, new_nonce
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Identity, Result
+from dbaf.training import occluders
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +130,34 @@ def test_imprints_need_neither_nonce_nor_record(pipeline: Pipeline, portrait: to
     assert pipeline.recover(saved(made), key).restored == [True]
 
 
+def test_a_mask_over_the_face_stays(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
+    small = from_pil(to_pil(portrait).resize((384, 384))).rgb
+    (face,) = pipeline.detect(small)
+    cloth = occluders.mask(to_square(face.mesh[:, :2], face.quad).numpy(), np.random.default_rng(3))
+    corners = torch.tensor([[0.0, 0], [0, 384], [384, 384], [384, 0]])
+    drawn = torch.from_numpy(np.array(cloth))[None, None] / 255  # [1, 1, 512, 512] across the face's square
+    shape = warp(drawn, to_square(corners, face.quad) * 512, 384, 384, mirrored=False)
+    covered_face = torch.where(shape > 0.5, torch.tensor([0.4, 0.6, 0.75])[None, :, None, None], small)
+    result = pipeline.anonymize(covered_face, key)
+    same = (result.picture == covered_face).all(1, keepdim=True)
+    assert same[shape == 1].float().mean() > 0.9
+    eyes = face.points[:2].mean(0).round().int().tolist()
+    assert result.mask[0, 0, eyes[1], eyes[0]] > 0.9
+
+
+def test_a_face_taken_for_something_in_front_is_a_suspect(
+    pipeline: Pipeline, portrait: torch.Tensor, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = from_pil(to_pil(portrait).resize((200, 200))).rgb
+    assert not pipeline.anonymize(small, key).suspects
+    monkeypatch.setattr(OcclusionNet, "front", lambda self, pictures, inside: torch.ones_like(inside))
+    result = pipeline.anonymize(small, key)
+    assert torch.equal(result.picture, small)
+    assert len(result.suspects) == 1
+
+
 def test_what_was_anonymized_is_not_anonymized_again(pipeline: Pipeline, anonymized: Result, key: Key) -> None:
-    """KRIA is its own inverse: the same key would give the original faces."""
+    """A second reflection undoes the first: the same key would lead back towards the original faces."""
     for again in (key, Key(bytes(32))):
         with pytest.raises(PictureError, match="Already pseudonymised"):
             pipeline.anonymize(saved(anonymized), again)

@@ -8,6 +8,7 @@ import typer
 
 from dbaf.cli import inspect, keys, measure, pictures, weights
 from dbaf.cli.options import QUIET
+from dbaf.memory import keep_freed_memory
 
 app = typer.Typer(help="Give the faces in pictures another identity under a secret key, and back.", **QUIET)
 app.command()(pictures.anonymize)
@@ -22,4 +23,5 @@ app.add_typer(weights.app, name="weights")
 
 def main() -> None:
     """Entry point of the program."""
+    keep_freed_memory()
     app()

@@ -104,7 +104,7 @@ def anonymize(
         from dbaf.images import make_record, to_pil
         from dbaf.weights.bundle import bundle_digest
 
-        if picture.record is not None:  # the same key twice gives the original faces: KRIA is its own inverse
+        if picture.record is not None:  # the same key twice leads back: a second reflection undoes the first
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
         nonce = None if linkage == LinkageChoice.linked else new_nonce()
         hidden = imprint and not irreversible

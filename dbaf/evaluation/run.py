@@ -22,6 +22,7 @@ from dbaf.evaluation.methods import GROUPS, Dbaf, Method
 from dbaf.evaluation.peers import peers
 from dbaf.evaluation.recogniser import load_recogniser
 from dbaf.keys import Key
+from dbaf.memory import keep_freed_memory
 from dbaf.pipeline import Pipeline
 
 Progress = Callable[[int, int, str], None]  # photos done, photos in all, label of the last one
@@ -264,6 +265,7 @@ def _start(setup: Setup, versions: dict[str, str], cache: Cache, threads: int) -
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process decides
     torch.set_num_threads(threads)
+    keep_freed_memory()
     _worker = Worker(setup, versions, cache)
 
 

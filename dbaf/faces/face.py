@@ -11,6 +11,7 @@ LEFT_EYE = (33, 160, 158, 133, 153, 144)  # the six points that dlib marks too, 
 RIGHT_EYE = (362, 385, 387, 263, 373, 380)
 NOSE_TIP = 4
 LEFT_MOUTH, RIGHT_MOUTH = 61, 291
+BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)  # their upper edges, from left to right
 # the outline of the face, clockwise from the top of the forehead
 # fmt: off
 OVAL = (

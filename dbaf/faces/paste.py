@@ -6,7 +6,6 @@ import torch
 
 from dbaf.faces.align import crop, warp
 from dbaf.faces.colour import agreement, apply_gain, seam_gain
-from dbaf.faces.contour import bend
 from dbaf.faces.face import Face
 from dbaf.faces.mask import CANVAS, MARGIN, canvas_corners, outline_distance, seam_band, soft_mask, to_square
 
@@ -17,31 +16,34 @@ FAINTEST = 1 / 512  # a smaller share would not change an 8-bit pixel
 
 @torch.no_grad()
 def paste(
-    picture: torch.Tensor, patch: torch.Tensor, face: Face, mesh: torch.Tensor | None = None
+    picture: torch.Tensor,
+    patch: torch.Tensor,
+    face: Face,
+    front: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Put a new face in the place of an old one; hair, neck and everything else around it stay.
 
     Args:
         picture: [1, 3, H, W] in [-1, 1].
-        patch: [1, 3, S, S] in [-1, 1], the new face in the FFHQ square of `face`.
+        patch: [1, 3, S, S] in [-1, 1], the new face in the FFHQ square of `face`; see `bend`.
         face: the old face, in `picture`.
-        mesh: [468, 2 or 3] of the new face in pixels of `patch`, if known: its contour is then bent to the old one.
+        front: [1, 1, S, S] in [0, 1] over the FFHQ square of `face`, if known: what is in front of the old face, and
+            stays.
 
     Returns:
         A new picture [1, 3, H, W] and the mask [1, 1, H, W] in [0, 1]. Where the mask is 0, the picture is the same
         bit for bit. Faces that overlap are pasted one after the other, the later one in front.
     """
     quad = face.quad
-    outline = to_square(face.mesh[:, :2], quad)
-    if mesh is not None:
-        patch = bend(patch, mesh[:, :2] / patch.shape[-1], outline)
-    distance = outline_distance(outline)
+    distance = outline_distance(to_square(face.mesh[:, :2], quad))
 
     # what does not need detail is worked out on small copies of the square
     small_old = crop(picture, quad, COARSE)
     small_new = warp(patch, SQUARE * patch.shape[-1], COARSE, COARSE)
-    band = warp(seam_band(distance), canvas_corners(SQUARE), COARSE, COARSE).to(picture)
-    gain = seam_gain(small_old, small_new, band * _covered(quad, picture))
+    band = warp(seam_band(distance), canvas_corners(SQUARE), COARSE, COARSE).to(picture) * _covered(quad, picture)
+    if front is not None:
+        band = band * (1 - warp(front, SQUARE * front.shape[-1], COARSE, COARSE).to(band))
+    gain = seam_gain(small_old, small_new, band)
     alike = agreement(small_old, apply_gain(small_new, gain))
     mask = soft_mask(distance, warp(alike, ((SQUARE * (1 + 2 * MARGIN)) - MARGIN) * COARSE, CANVAS, CANVAS))
 
@@ -53,6 +55,8 @@ def paste(
     corners = to_square(torch.tensor([[x0, y0], [x0, y1], [x1, y1], [x1, y0]]), quad)
     height, width = y1 - y0, x1 - x0
     local_mask = warp(mask, canvas_corners(corners), height, width)
+    if front is not None:
+        local_mask = local_mask * (1 - warp(front, corners * front.shape[-1], height, width, mirrored=False).to(mask))
     local_mask = torch.where(local_mask < FAINTEST, 0, local_mask)
     new = warp(patch, corners * patch.shape[-1], height, width)
     new = apply_gain(new, warp(gain, corners * COARSE, height, width))

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from dbaf.encoders.compact import SIZE
 from dbaf.faces import FaceFinder, paste
 from dbaf.faces.align import crop
+from dbaf.faces.contour import bend
 from dbaf.faces.mask import reach, to_square
 from dbaf.generators import load_generator
 from dbaf.training.codes import load_coded
@@ -39,7 +40,9 @@ def pasted(finder: FaceFinder, photo: torch.Tensor, face: torch.Tensor) -> tuple
     """
     old = finder.retrace(photo, POINTS)
     patch = crop(face, old.quad, SIZE)
-    whole = paste(photo, patch, old, finder.retrace(patch, to_square(old.points, old.quad) * SIZE).mesh)[0]
+    mesh = finder.retrace(patch, to_square(old.points, old.quad) * SIZE).mesh
+    patch = bend(patch, mesh[:, :2] / SIZE, to_square(old.mesh[:, :2], old.quad))
+    whole = paste(photo, patch, old)[0]
     new = finder.retrace(whole, old.points)
     picture = ((crop(whole, new.quad, SIZE).clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
     return picture, reach(to_square(new.mesh[:, :2], new.quad))[None].float()

@@ -27,15 +27,19 @@ SHARD = 200
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
-def load_photos(folder: Path) -> dict[str, torch.Tensor]:
-    """All shards of a folder.
+def load_photos(folder: Path, shards: str = "*") -> dict[str, torch.Tensor]:
+    """Shards of a folder.
+
+    Args:
+        folder: written by this script.
+        shards: glob pattern of their names.
 
     Returns:
         pictures [N, 3, 256, 256] uint8, embeddings [N, 192], attributes [N, RAW] raw, meshes [N, 468, 2] in sides of
         the mesh's view, reach [N, DIRECTIONS] for `inner_mask`.
     """
-    shards = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
-    photos = {name: torch.cat([shard[name] for shard in shards]) for name in shards[0]}
+    loaded = [load_file(path) for path in sorted(folder.glob(f"{shards}.safetensors"))]
+    photos = {name: torch.cat([shard[name] for shard in loaded]) for name in loaded[0]}
     photos["meshes"] = photos["attributes"][:, : 2 * POINTS].unflatten(1, (POINTS, 2))
     photos["reach"] = reach(in_square(photos["meshes"]))
     return photos

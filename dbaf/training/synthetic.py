@@ -80,7 +80,7 @@ def main() -> None:
             pictures = torch.cat(
                 [preview(part.to(DEVICE)).float().cpu() for part in wplus.split(BATCH)]
             )  # [SHARD, 3, 256, 256]
-        pictures = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte()
+        pictures = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().contiguous()
         save_file({"pictures": pictures, "wplus": wplus.half()}, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").rename(path)
 

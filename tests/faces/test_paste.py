@@ -100,3 +100,16 @@ def test_the_given_picture_is_not_written_to() -> None:
     copy = picture.clone()
     paste(picture, torch.ones(1, 3, 64, 64), face)
     assert torch.equal(picture, copy)
+
+
+def test_what_is_in_front_stays_bit_for_bit() -> None:
+    picture, face = scene(), ellipse_face(120, 100, 70)
+    front = torch.zeros(1, 1, 256, 256)
+    front[..., 150:, :] = 1  # the lower part of the face
+    whole, _ = paste(picture, torch.zeros(1, 3, 128, 128), face)
+    after, mask = paste(picture, torch.zeros(1, 3, 128, 128), face, front)
+    low = int(face.quad[0, 1] + (face.quad[1, 1] - face.quad[0, 1]) * 155 / 256) + 1
+    assert torch.equal(after[:, :, low:], picture[:, :, low:])
+    assert not torch.equal(whole[:, :, low:], picture[:, :, low:])
+    assert mask[..., :low, :].max() == 1
+    assert mask[..., low:, :].max() == 0

@@ -2,7 +2,7 @@
 
 import torch
 
-from dbaf.kria import Reflection
+from dbaf.kria import KeyedTurn
 from dbaf.training.anonymize import COMPONENTS, PROBED, Components, effects, fit, probe
 from dbaf.training.critics import LatentCritic
 from dbaf.training.latent import GROUPS
@@ -19,26 +19,27 @@ def codes() -> torch.Tensor:
     return 1 + torch.randn(400, WIDTH, generator=rng()) * torch.linspace(2, 0.5, WIDTH)
 
 
-def fitted(errors: torch.Tensor) -> tuple[Components, Reflection]:
-    """Identity is in the first four components only; attributes are everywhere alike."""
+def fitted(errors: torch.Tensor, stays: int | None = None) -> tuple[Components, KeyedTurn]:
+    """Identity is in the first four components only; attributes are everywhere alike, but for one that must stay."""
     torch.manual_seed(0)
     components = Components.of(codes())
     read = components.directions / components.deviation  # code -> coordinates
-    reflection = Reflection(WIDTH, RANK, dim=8)
-    fit(reflection, components, read[:, :4].T, read.T, errors, rng(1))
-    return components, reflection
+    turn = KeyedTurn(WIDTH, RANK, stretch=1.4, move=0.8, dim=8)
+    shows = torch.zeros(1, WIDTH) if stays is None else read[:, [stays]].T
+    fit(turn, components, read[:, :4].T, read.T, errors, shows, torch.zeros(1, WIDTH), int(stays is not None), rng(1))
+    return components, turn
 
 
-def chosen(components: Components, reflection: Reflection) -> torch.Tensor:
+def chosen(components: Components, turn: KeyedTurn) -> torch.Tensor:
     """[COMPONENTS]: how much of each component is among the chosen coordinates, 0 to 1."""
-    turn = reflection.whiten.T @ (components.directions * components.deviation)  # [RANK, COMPONENTS]
-    return turn.square().sum(0)
+    axes = turn.whiten.T @ (components.directions * components.deviation)  # [RANK, COMPONENTS]
+    return axes.square().sum(0)
 
 
 def test_coordinates_are_white_and_can_be_written_back() -> None:
-    components, reflection = fitted(torch.zeros(10, COMPONENTS))
-    torch.testing.assert_close(reflection.colour @ reflection.whiten, torch.eye(RANK), atol=1e-4, rtol=0)
-    read = reflection.read(codes())
+    components, turn = fitted(torch.zeros(10, COMPONENTS))
+    torch.testing.assert_close(turn.colour @ turn.whiten, torch.eye(RANK), atol=1e-4, rtol=0)
+    read = turn.read(codes())
     torch.testing.assert_close(read.T @ read / len(read), torch.eye(RANK), atol=0.02, rtol=0)
     torch.testing.assert_close(components.read(codes())[:, :4].square().mean(0), torch.ones(4), atol=0.02, rtol=0)
 
@@ -53,6 +54,13 @@ def test_what_a_picture_does_not_keep_is_left_alone() -> None:
     found = chosen(*fitted(errors))
     assert found[:2].sum() < 0.01
     assert found[2:4].sum() > 0.99 * RANK
+
+
+def test_what_must_stay_is_left_alone() -> None:
+    for stays in range(4):
+        components, turn = fitted(torch.zeros(10, COMPONENTS), stays)
+        assert chosen(components, turn)[stays] < 0.01
+        torch.testing.assert_close(turn.colour @ turn.whiten, torch.eye(RANK), atol=1e-4, rtol=0)
 
 
 def test_effects_are_the_critics_derivatives() -> None:

@@ -92,7 +92,17 @@ def test_parts_are_described_without_their_weights(folder: Path) -> None:
 
 def test_embedded_bundle_is_whole_and_small() -> None:
     folder = bundle_folder("mobile")
-    assert parts(folder) == ["cid", "detector", "encoder", "generator", "imprint", "kria", "landmarks", "maar"]
+    assert parts(folder) == [
+        "cid",
+        "detector",
+        "encoder",
+        "generator",
+        "imprint",
+        "kria",
+        "landmarks",
+        "maar",
+        "occlusion",
+    ]
     for part in parts(folder):
         load_part(folder, part)
     sizes = [path.stat().st_size for path in folder.glob("*.safetensors")]

@@ -335,7 +335,7 @@ def test_an_encoder_that_does_not_start_from_the_average(sources: Path, tmp_path
 
 def test_a_kind_of_a_later_version_is_named(tmp_path: Path) -> None:
     save_part(tmp_path, "kria", {"x": torch.ones(1)}, {"kind": "quantum"}, "MIT")
-    with pytest.raises(WeightsError, match=r"'kria' is of the kind 'quantum'; this version knows reflection, mlp"):
+    with pytest.raises(WeightsError, match=r"'kria' is of the kind 'quantum'; this version knows turn, mlp"):
         load_network(tmp_path, "kria", KRIAS)
 
 

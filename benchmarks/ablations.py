@@ -1,0 +1,149 @@
+"""What each part of the pipeline does for privacy and likeness: the same photos and keys, one part changed at a time.
+
+    python benchmarks/ablations.py --lfw LFW --count 120 --out benchmarks/ablations.json
+
+LFW: a folder a person, photos in it; people that training has not seen. "Identity removed" gives everybody the mean
+identity, so that what the recogniser still accepts came through the attributes: with MAAR, through its maps too.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+
+from dbaf.evaluation.calibration import calibration_for
+from dbaf.evaluation.dataset import Photo, choose, photos_in
+from dbaf.evaluation.examine import Judges, face_at, look_at_original
+from dbaf.evaluation.methods import nonce, through_png
+from dbaf.evaluation.recogniser import Dlib
+from dbaf.evaluation.report import write_json
+from dbaf.evaluation.summary import calibration_json
+from dbaf.evaluation.utility import landmark_error
+from dbaf.evaluation.verification import all_pairs, mean, pair_share, share
+from dbaf.faces.face import main_face
+from dbaf.keys import Key
+from dbaf.kria import KRIA, KeyedTurn
+from dbaf.memory import keep_freed_memory
+from dbaf.pipeline import Pipeline
+from dbaf.stages import Identity
+
+Change = Callable[[Pipeline], None]
+
+
+class NoMAAR(torch.nn.Module):
+    """The generator keeps its own noise."""
+
+    def forward(self, features: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
+        return {}
+
+
+def plain_kria(pipeline: Pipeline) -> None:
+    assert isinstance(pipeline.kria, KRIA)
+    for turn in pipeline.kria.turns:
+        assert isinstance(turn, KeyedTurn)
+        turn.stretch, turn.move = 1.0, 0.0
+
+
+def no_maar(pipeline: Pipeline) -> None:
+    pipeline.maar = NoMAAR()  # type: ignore[assignment]
+
+
+def no_occlusion(pipeline: Pipeline) -> None:
+    pipeline.occlusion = None
+
+
+def identity_removed(pipeline: Pipeline) -> None:
+    assert isinstance(pipeline.kria, KRIA)
+    centre = torch.cat([turn.centre.view(-1, pipeline.generator.dim) for turn in pipeline.kria.turns])  # type: ignore[operator, union-attr]
+
+    def removed(identity: Identity, *_: Any, **__: Any) -> Identity:
+        count = len(identity.code)
+        return Identity(centre.expand_as(identity.code).clone(), identity.latent, [[]] * count, [False] * count)
+
+    pipeline.anonymize_identity = removed  # type: ignore[method-assign]
+
+
+VARIANTS: dict[str, tuple[Change, ...]] = {
+    "all": (),
+    "KRIA only reflects": (plain_kria,),
+    "without MAAR": (no_maar,),
+    "without the occlusion network": (no_occlusion,),
+    "identity removed": (identity_removed,),
+    "identity removed, without MAAR": (identity_removed, no_maar),
+}
+
+
+@torch.inference_mode()
+def examine(photo: Photo, judges: Judges, key: Key, group: int) -> dict[str, Any] | None:
+    """Embeddings and utility of one photo under two keys; None without a face."""
+    original = look_at_original(photo.path, judges)
+    if not original.faces:
+        return None
+    picture, pipeline = original.picture, judges.pipeline
+    subject = main_face(original.faces, picture)
+    identity, attributes = pipeline.disentangle(pipeline.encode(picture, [subject]))
+    record: dict[str, Any] = {"person": photo.person, "group": group, "original": original.record["embedding"]}
+    for name, number in (("first", group), ("second", group + 1)):
+        other = pipeline.anonymize_identity(identity, key, nonce(number))
+        made = through_png(pipeline.render(picture, [subject], other, attributes).picture)
+        face = face_at(judges.faces(made), subject)
+        record[name] = judges.embed(made, (face or subject).points)
+        if name == "first":
+            record["landmarks"] = landmark_error(subject.mesh, face.mesh) if face else None
+            record["agrees"] = bool(face and judges.expression_of(made, face) == original.record["expression"])
+    return record
+
+
+def figures(records: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
+    people = [record["person"] for record in records]
+    original, first, second = (
+        torch.tensor([record[name] for record in records], dtype=torch.float64)
+        for name in ("original", "first", "second")
+    )
+    one_key = [record for record in records if record["group"] == 0]
+    pairs = all_pairs(torch.tensor([r["first"] for r in one_key], dtype=torch.float64), [r["person"] for r in one_key])
+    strangers = pairs.where(~pairs.genuine)
+    away = (original - first).norm(dim=1)
+    seen = [record for record in records if record["landmarks"] is not None]
+    return {
+        "leak": share(away <= threshold, people).as_json(),
+        "distance_to_original": mean(away, people).as_json(),
+        "two_keys": share((first - second).norm(dim=1) <= threshold, people).as_json(),
+        "strangers_under_one_key": pair_share(strangers.distance <= threshold, strangers).as_json(),
+        "landmark_error_iod": mean(
+            torch.tensor([r["landmarks"] for r in seen], dtype=torch.float64), [r["person"] for r in seen]
+        ).as_json(),
+        "expression_agreement": share(torch.tensor([r["agrees"] for r in records]), people).as_json(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lfw", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=120, help="photos, two a person")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    args = parser.parse_args()
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    recogniser, key = Dlib(), Key(hashlib.sha256(b"dbaf benchmark key").digest())
+    calibration = calibration_for(recogniser, torch.zeros(0, 1), [], "stored")
+    photos = choose(photos_in(args.lfw, args.out.parent), args.count)
+    groups = {person: number % 2 for number, person in enumerate(dict.fromkeys(photo.person for photo in photos))}
+    report: dict[str, Any] = {"photos": len(photos), "recogniser": calibration_json(calibration)}
+    for name, changes in VARIANTS.items():
+        pipeline = Pipeline.from_pretrained("mobile")
+        for change in changes:
+            change(pipeline)
+        judges = Judges.load(pipeline, recogniser)
+        found = [examine(photo, judges, key, groups[photo.person]) for photo in track(photos, name)]
+        report[name] = figures([record for record in found if record], calibration.threshold.value)
+        print(name, report[name], flush=True)
+        write_json(args.out, report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What is in front of a face, or on top of it, and is no facial skin: hair, hats, masks, hands, frames of glasses.
+
+Such pixels stay in the picture as they are. The network is ours: a MobileNetV2 (`dbaf.encoders.mobilenet`) up to stride
+16, and a feature pyramid (Lin et al., arXiv 1612.03144) back to stride 2.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dbaf.encoders.mobilenet import CHANNELS, TAPS, MobileNetV2
+from dbaf.faces.face import BROWS
+
+SIZE = 256  # px of the aligned face that it looks at
+STRIDES = (2, 4, 8, 16)
+STRIDE_2 = 1  # index in MobileNetV2's `features` of the last layer at that stride
+WIDTH = {2: 16} | CHANNELS
+UNSURE, CERTAIN = 0.35, 0.65  # probabilities from which a place begins to stay, and from which it stays whole
+GROWTH = 40  # steps of growth from the edge of a face, each by two of 128 pixels
+CLEAR = 0.03  # what is above the eyebrows begins so far from them, in sides of the square
+
+
+class OcclusionNet(nn.Module):
+    """Aligned face -> how much of each place is in front of it.
+
+    Args:
+        width: channels of the pyramid.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.taps = {STRIDE_2: 2} | {index: stride for index, stride in TAPS.items() if stride <= max(STRIDES)}
+        self.features = nn.Sequential(*list(MobileNetV2().features)[: max(self.taps) + 1])
+        self.lateral = nn.ModuleDict({str(s): nn.Conv2d(WIDTH[s], width, 1) for s in STRIDES})
+        self.smooth = nn.ModuleDict(
+            {
+                str(s): nn.Sequential(nn.Conv2d(width, width, 3, padding=1, groups=width), nn.Conv2d(width, width, 1))
+                for s in STRIDES
+            }
+        )
+        self.head = nn.Conv2d(width, 1, 1)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures [B, 3, 256, 256] in [-1, 1], FFHQ alignment -> logits [B, 1, 128, 128]; positive: in front."""
+        maps, x = {}, pictures
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in self.taps:
+                maps[self.taps[index]] = x
+        top: torch.Tensor | None = None
+        for stride in reversed(STRIDES):
+            level = self.lateral[str(stride)](maps[stride])
+            if top is not None:
+                level = level + F.interpolate(top, scale_factor=2.0, mode="bilinear", align_corners=False)
+            top = F.relu(level + self.smooth[str(stride)](level))
+        return self.head(top)
+
+    @torch.no_grad()
+    def front(self, pictures: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+        """What is in front of faces and stays.
+
+        Args:
+            pictures: [B, 3, 256, 256] in [-1, 1], FFHQ alignment.
+            inside: [B, 1, 256, 256] in [0, 1], `inner_mask` of the faces. What does not reach its edge is a feature of
+                the face, or a highlight: hair, hands and masks come from somewhere.
+
+        Returns:
+            [B, 1, 256, 256] in [0, 1].
+        """
+        found = self(pictures).sigmoid()  # [B, 1, 128, 128]
+        room = (found > UNSURE).float()
+        reached = room * (F.interpolate(inside, size=found.shape[-1], mode="area") < 1)
+        for _ in range(GROWTH):
+            reached = room * F.max_pool2d(reached, 5, 1, 2)
+        found = F.interpolate(found * reached, size=SIZE, mode="bilinear", align_corners=False)
+        ramp = ((found - UNSURE) / (CERTAIN - UNSURE)).clamp(0, 1)
+        return ramp * ramp * (3 - 2 * ramp)
+
+
+def above_brows(mesh: torch.Tensor, size: int = SIZE) -> torch.Tensor:
+    """What lies above the eyebrows of a mesh [468, 2] in square coordinates: [1, 1, size, size] in [0, 1]."""
+    brows = mesh[list(BROWS)].float().cpu()
+    brows = brows[brows[:, 0].argsort()]
+    steps = (torch.arange(size) + 0.5) / size
+    right = torch.searchsorted(brows[:, 0].contiguous(), steps).clamp(1, len(brows) - 1)
+    (x0, y0), (x1, y1) = brows[right - 1].T, brows[right].T
+    share = ((steps - x0) / (x1 - x0).clamp(min=1e-6)).clamp(0, 1)  # level beyond the outer ends
+    line = y0 + share * (y1 - y0)  # [size]
+    return ((line[None, :] - steps[:, None]) / CLEAR).clamp(0, 1)[None, None]

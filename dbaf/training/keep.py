@@ -1,0 +1,81 @@
+"""What a new identity must leave alone: skin colour, mouth, eyes and brows, and perceived sex and age.
+
+Two kinds of directions of W+. What a picture shows can be measured, and its mean derivative by the code says which
+changes of the code show in it. Sex and age are labels of photographs; how the mean code moves with them is a direction.
+"""
+
+import random
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from rich.progress import track
+
+from dbaf.encoders.compact import SIZE, CompactEncoder
+from dbaf.faces import FaceFinder
+from dbaf.faces.mask import inner_mask, reach, to_square
+from dbaf.faces.mesh import INPUT
+from dbaf.generators import Generator
+from dbaf.training.composites import POINTS
+from dbaf.training.observe import mesh_view
+from dbaf.training.photos import central_face
+
+SMALL = 128  # px of the previews
+CHEEKS = (slice(56, 80), slice(40, 88))  # rows and columns of a preview: nose and cheeks
+EYES = (33, 133, 362, 263)  # their corners
+
+
+def shown(picture: torch.Tensor, finder: FaceFinder) -> torch.Tensor:
+    """What a preview [1, 3, SMALL, SMALL] shows: [8] red, green, blue; mouth open, wide, curved; eyes open, brows up.
+
+    Lengths are in distances of the eyes.
+    """
+    large = F.interpolate(picture, size=SIZE, mode="bilinear")
+    mesh = finder.landmarks(mesh_view(large))[0][0, :, :2] / INPUT  # [468, 2]
+    eyes = mesh[list(EYES)]
+    unit = (eyes[:2].mean(0) - eyes[2:].mean(0)).norm()
+    lips = (mesh[13, 1] + mesh[14, 1]) / 2
+    lengths = (
+        mesh[14, 1] - mesh[13, 1],
+        (mesh[291] - mesh[61]).norm(),
+        (mesh[61, 1] + mesh[291, 1]) / 2 - lips,
+        mesh[145, 1] - mesh[159, 1] + mesh[374, 1] - mesh[386, 1],
+        eyes[:, 1].mean() - (mesh[105, 1] + mesh[334, 1]) / 2,
+    )
+    return torch.cat([picture[0][:, CHEEKS[0], CHEEKS[1]].mean((1, 2)), torch.stack(lengths) / unit.detach()])
+
+
+def visible(codes: torch.Tensor, generator: Generator, finder: FaceFinder) -> torch.Tensor:
+    """Mean derivative of `shown` by W+ codes [N, L, dim] of photographs: [8, L, dim]."""
+    rows = []
+    for code in track(codes.split(1), "what shows"):
+        code = code.clone().requires_grad_(True)
+        values = shown(generator.preview(code, size=SMALL), finder)
+        rows.append(torch.stack([torch.autograd.grad(value, code, retain_graph=True)[0][0] for value in values]))
+    return torch.stack(rows).mean(0)
+
+
+@torch.no_grad()
+def labelled(
+    folder: Path, count: int, encoder: CompactEncoder, finder: FaceFinder
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """W+ codes [N, L, dim] of photographs named as UTKFace's are, `age_sex_...`, and [N, 2] their sex and age."""
+    photos = sorted(folder.iterdir())
+    random.Random(0).shuffle(photos)
+    codes, labels = [], []
+    for photo in track(photos[:count], "sex and age"):
+        square = central_face(photo, finder)
+        if square is None:
+            continue
+        face = finder.retrace(square, POINTS)
+        reached = reach(to_square(face.mesh[:, :2], face.quad))[None].float()
+        codes.append(encoder(square * inner_mask(reached, SIZE))[0])
+        age, sex = photo.name.split("_")[:2]
+        labels.append([float(sex), float(age)])
+    return torch.cat(codes), torch.tensor(labels)
+
+
+def moving(coordinates: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """How the mean of coordinates [N, R] moves with each of the labels [N, Q], the others held: [Q, R]."""
+    centred = torch.cat([labels - labels.mean(0), torch.ones(len(labels), 1)], 1)
+    return torch.linalg.lstsq(centred, coordinates).solution[:-1]
