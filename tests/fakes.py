@@ -48,6 +48,9 @@ class FakePipeline:
     ) -> FakeResult:
         return self._shift(image, key, nonce, 1)
 
+    def suspects(self, picture: torch.Tensor, known: list[Face], min_face: float = 40) -> list[Face]:
+        return []
+
     def recover(
         self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0, **_: Any
     ) -> FakeResult:

@@ -30,7 +30,7 @@ from dbaf.cli.options import (
     open_key,
     open_model,
 )
-from dbaf.errors import PictureError
+from dbaf.errors import NoFaceError, PictureError
 from dbaf.keys import Key, new_nonce
 
 if TYPE_CHECKING:
@@ -108,9 +108,13 @@ def anonymize(
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
         nonce = None if linkage == LinkageChoice.linked else new_nonce()
         hidden = imprint and not irreversible
-        result = load().anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face)
-        if result.suspects and not accept_suspects:
-            raise PictureError(_places(result.suspects))
+        pipeline = load()
+        try:
+            result = pipeline.anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face)
+        except NoFaceError:  # before its pixels may be copied as they are
+            _refuse(pipeline.suspects(picture.rgb, [], min_face), accept_suspects)
+            raise
+        _refuse(result.suspects, accept_suspects)
         image = to_pil(result.picture, picture.alpha, picture.grey)
         record = make_record(nonce, refine_steps, irreversible)
         capsule = None
@@ -208,11 +212,13 @@ def reconstruct(
     run_batch("reconstruct", inputs, out, process, report, copy_faceless, overwrite, skip_existing)
 
 
-def _places(suspects: list["Face"]) -> str:
-    """Why a picture with places that may be faces is not written."""
+def _refuse(suspects: list["Face"], accepted: bool) -> None:
+    """PictureError, which says where they are, if there are places that may be faces and that nobody accepted."""
+    if not suspects or accepted:
+        return
     corners = "; ".join(", ".join(str(round(value)) for value in face.box) for face in suspects)
-    return (
-        f"Nothing was written: {len(suspects)} more place(s) may show a face that was not replaced, at {corners} "
+    raise PictureError(
+        f"Nothing was written: {len(suspects)} place(s) may show a face that was not replaced, at {corners} "
         "(left, top, right, bottom). Look there; a smaller --min-face may find it; --accept-suspects writes it anyway."
     )
 
