@@ -131,7 +131,7 @@ def run(
             picture = read_picture(task.source)
             try:
                 processed = process(picture, task.source)
-                _write(task.target, processed, overwrite)
+                _write(task.target, processed, overwrite, skip_existing)
                 status, faces, message = "written", processed.faces, processed.message
             except NoFaceError:
                 status, message = (
@@ -173,12 +173,16 @@ def find_capsule(picture: Path) -> tuple[bytes, Path] | None:
         raise PictureError(f"{picture}: {error}") from error
 
 
-def _write(target: Path, processed: Processed, overwrite: bool) -> None:
-    """Everything that belongs to one result. The picture comes last: when it is there, so is the rest."""
+def _write(target: Path, processed: Processed, overwrite: bool, resumed: bool) -> None:
+    """Everything that belongs to one result. The picture comes last: when it is there, so is the rest.
+
+    If not, and the run goes on where one was `resumed`, the rest is what that one left, and is replaced.
+    """
+    rest = overwrite or resumed
     for number, piece in enumerate(processed.pieces, 1):
-        write_png(target.with_name(f"{target.stem}.face{number}.png"), piece, None, overwrite)
+        write_png(target.with_name(f"{target.stem}.face{number}.png"), piece, None, rest)
     if processed.sidecar is not None:
-        with replacing(sidecar_of(target), overwrite) as file:
+        with replacing(sidecar_of(target), rest) as file:
             file.write(processed.sidecar)
     if processed.image is not None:
         capsule = processed.capsule

@@ -109,6 +109,21 @@ def test_recipients_can_be_named_added_and_replaced(tmp_path: Path, keys: list[P
     assert "0 changed, 2 failed" in refused.output
 
 
+def test_what_an_interrupted_run_left_is_replaced_when_it_goes_on(tmp_path: Path, keys: list[Path]) -> None:
+    """The run was killed after the sidecar was written and before the picture was."""
+    source = portrait(tmp_path / "a.png")
+    command = ("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "sidecar")
+    assert dbaf_(*command).exit_code == 0
+    picture, sidecar = tmp_path / "out" / "a.png", tmp_path / "out" / "a.png.dbaf"
+    left = sidecar.read_bytes()
+    picture.unlink()
+    assert dbaf_(*command).exit_code == 1
+    assert sidecar.read_bytes() == left
+    assert dbaf_(*command, "--skip-existing").exit_code == 0
+    assert dbaf_("recover", picture, "-o", tmp_path / "back", "--key-file", keys[0]).exit_code == 0
+    assert (pixels(tmp_path / "back" / "a.png") == pixels(source)).all()
+
+
 def test_inspect_tells_what_a_picture_carries_and_no_secret(tmp_path: Path, keys: list[Path]) -> None:
     source = portrait(tmp_path / "a.png", (60, 50))
     dbaf_("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "embed")
