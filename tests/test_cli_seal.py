@@ -124,6 +124,16 @@ def test_what_an_interrupted_run_left_is_replaced_when_it_goes_on(tmp_path: Path
     assert (pixels(tmp_path / "back" / "a.png") == pixels(source)).all()
 
 
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path, keys: list[Path]) -> None:
+    picture = portrait(tmp_path / "a.png")
+    with (tmp_path / "a.png.dbaf").open("wb") as sidecar:
+        sidecar.truncate(100 * 2**30)  # sparse
+    for command in (("recover", picture, "-o", tmp_path / "back", "--key-file", keys[0]), ("inspect", picture)):
+        result = dbaf_(*command)
+        assert result.exit_code == 1
+        assert "a.png.dbaf has 107.4 GB" in result.output
+
+
 def test_inspect_tells_what_a_picture_carries_and_no_secret(tmp_path: Path, keys: list[Path]) -> None:
     source = portrait(tmp_path / "a.png", (60, 50))
     dbaf_("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "embed")
