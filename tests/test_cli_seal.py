@@ -1,6 +1,7 @@
 """Sealing from the command line: exact recovery, recipients, changed pictures, and what is refused."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -122,6 +123,37 @@ def test_what_an_interrupted_run_left_is_replaced_when_it_goes_on(tmp_path: Path
     assert dbaf_(*command, "--skip-existing").exit_code == 0
     assert dbaf_("recover", picture, "-o", tmp_path / "back", "--key-file", keys[0]).exit_code == 0
     assert (pixels(tmp_path / "back" / "a.png") == pixels(source)).all()
+
+
+def test_the_second_key_may_have_a_passphrase_too(
+    tmp_path: Path, keys: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OFFICER", "correct horse battery staple")
+    officer, source = tmp_path / "locked", portrait(tmp_path / "a.png")
+    new_key_file(officer, "correct horse battery staple")
+    options = ("-o", tmp_path / "out", "--key-file", keys[0], "--seal", "embed")
+    refused = dbaf_("anonymize", source, *options, "--recipient", officer)
+    assert refused.exit_code == 2
+    assert "dbaf key wrap" in refused.output
+    assert dbaf_("anonymize", source, *options).exit_code == 0
+    sealed, passphrase = tmp_path / "out" / "a.png", ("--second-passphrase-env", "OFFICER")
+    for command in ("wrap", "rotate"):
+        refused = dbaf_("key", command, keys[0], officer, sealed)
+        assert refused.exit_code == 2
+        assert "--second-passphrase-env" in refused.output
+        assert dbaf_("key", command, keys[0], officer, sealed, *passphrase).exit_code == 0
+    back = dbaf_("recover", sealed, "-o", tmp_path / "back", "--key-file", officer, "--passphrase-env", "OFFICER")
+    assert back.exit_code == 0, back.output
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_private_file_stays_private_when_its_keys_change(tmp_path: Path, keys: list[Path]) -> None:
+    source = portrait(tmp_path / "a.png")
+    dbaf_("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "embed")
+    sealed = tmp_path / "out" / "a.png"
+    sealed.chmod(0o600)
+    assert dbaf_("key", "wrap", keys[0], keys[1], sealed).exit_code == 0
+    assert sealed.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path, keys: list[Path]) -> None:

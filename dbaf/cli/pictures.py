@@ -29,6 +29,7 @@ from dbaf.cli.options import (
     errors,
     open_key,
     open_model,
+    open_other,
 )
 from dbaf.errors import NoFaceError, PictureError
 from dbaf.keys import Key, new_nonce
@@ -93,7 +94,8 @@ def anonymize(
         raise typer.BadParameter("Without --seal there is nothing for a recipient to open.", param_hint="--recipient")
     with errors():
         key = Key.generate() if irreversible else open_key(key_file, key_env, passphrase_env)
-        keys = [key, *(Key.from_file(path) for path in recipient or [])]
+        later = "Seal without it, then let it in with: python -m dbaf key wrap"
+        keys = [key, *(open_other(path, None, later) for path in recipient or [])]
         model = open_model(model)
     load = _loader(device, model)
 
