@@ -173,6 +173,7 @@ def test_inspect_tells_what_a_picture_carries_and_no_secret(tmp_path: Path, keys
     assert told.exit_code == 0, told.output
     assert "unlinked" in told.output
     assert "1 recipient(s), picture unchanged" in told.output
+    assert "imprints 0 of 1 faces" in told.output
     found = json.loads(dbaf_("inspect", "--json", tmp_path / "out" / "a.png").output)
     assert found["capsule"]["regions"] == [[0, 0, 60, 50]]
     secret = keys[0].read_text().split()[-2]
