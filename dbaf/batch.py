@@ -21,6 +21,8 @@ SUFFIXES = frozenset(
     " .heic .heif .jxl .psd .tga .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf".split()
 )
 
+MOST_BYTES = 2**31  # of a file that is read whole: 200 megapixels and their capsule take less
+
 
 @dataclass(frozen=True)
 class Task:
@@ -131,7 +133,7 @@ def run(
             picture = read_picture(task.source)
             try:
                 processed = process(picture, task.source)
-                _write(task.target, processed, overwrite)
+                _write(task.target, processed, overwrite, skip_existing)
                 status, faces, message = "written", processed.faces, processed.message
             except NoFaceError:
                 status, message = (
@@ -159,26 +161,38 @@ def find_capsule(picture: Path) -> tuple[bytes, Path] | None:
     """The capsule in a picture file, or else beside it, and the file that holds it.
 
     Raises:
-        PictureError: a file cannot be read, or the capsule in it is damaged; names the file.
+        PictureError: a file cannot be read or is too large, or the capsule in it is damaged; names the file.
     """
     beside = sidecar_of(picture)
     try:
-        capsule = extract(picture.read_bytes())
+        capsule = extract(_whole(picture))
         if capsule is not None:
             return capsule, picture
-        return (beside.read_bytes(), beside) if beside.is_file() else None
+        return (_whole(beside), beside) if beside.is_file() else None
     except OSError as error:
         raise PictureError(f"Cannot read {error.filename}: {error.strerror}.") from error
     except PictureError as error:
         raise PictureError(f"{picture}: {error}") from error
 
 
-def _write(target: Path, processed: Processed, overwrite: bool) -> None:
-    """Everything that belongs to one result. The picture comes last: when it is there, so is the rest."""
+def _whole(file: Path) -> bytes:
+    """Its bytes, unless they are too many: whoever sends a file must not fill the memory."""
+    size = file.stat().st_size
+    if size > MOST_BYTES:
+        raise PictureError(f"{file.name} has {size / 1e9:.1f} GB, more than any picture or capsule of ours.")
+    return file.read_bytes()
+
+
+def _write(target: Path, processed: Processed, overwrite: bool, resumed: bool) -> None:
+    """Everything that belongs to one result. The picture comes last: when it is there, so is the rest.
+
+    If not, and the run goes on where one was `resumed`, the rest is what that one left, and is replaced.
+    """
+    rest = overwrite or resumed
     for number, piece in enumerate(processed.pieces, 1):
-        write_png(target.with_name(f"{target.stem}.face{number}.png"), piece, None, overwrite)
+        write_png(target.with_name(f"{target.stem}.face{number}.png"), piece, None, rest)
     if processed.sidecar is not None:
-        with replacing(sidecar_of(target), overwrite) as file:
+        with replacing(sidecar_of(target), rest) as file:
             file.write(processed.sidecar)
     if processed.image is not None:
         capsule = processed.capsule

@@ -28,5 +28,9 @@ class SecretError(DbafError):
     """A key file, passphrase or environment variable is missing, malformed or refused."""
 
 
+class LockedKeyError(SecretError):
+    """A key file needs a passphrase, and none was given."""
+
+
 class WeightsError(DbafError):
     """A weight file is missing, short, altered or of an unknown kind."""

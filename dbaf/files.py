@@ -28,6 +28,8 @@ def replacing(path: Path, overwrite: bool = True, mode: int = 0o666) -> Iterator
         _free(path, overwrite)
         with open(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode), "w+b") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the new name without the content
         _free(path, overwrite)  # writing took time
         os.replace(temporary, path)
     except OSError as error:

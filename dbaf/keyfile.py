@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from dbaf.errors import SecretError
+from dbaf.errors import LockedKeyError, SecretError
 
 KEY_BYTES = 32
 MAX_TEXT = 4096  # bytes
@@ -96,7 +96,7 @@ def parse(data: bytes, origin: str, passphrase: str | None) -> bytes:
         problem = f"{origin} is damaged: its check value does not fit. Take your copy of it."
     elif fields[1:2] == ["argon2id"] and len(fields) == 7:
         if passphrase is None:
-            raise SecretError(f"{origin} is protected by a passphrase. Give it with --passphrase-env VARIABLE.")
+            raise LockedKeyError(f"{origin} is protected by a passphrase. Give it with --passphrase-env VARIABLE.")
         salt, cost = _base64(fields[2], SALT_BYTES), _cost(fields[3:6])
         master = _argon2id(passphrase, salt, cost) if salt and cost else None
         problem = f"{origin} does not open with this passphrase."

@@ -148,9 +148,16 @@ class Key:
         return check_value(self._bytes())
 
     def wipe(self) -> None:
-        """Overwrite the key with zeros; using it afterwards is a SecretError. (Python may hold copies elsewhere.)"""
+        """Overwrite the key with zeros, as when nobody refers to it any more; using it afterwards is a SecretError.
+
+        Python may hold copies elsewhere.
+        """
         self._master[:] = bytes(len(self._master))
         del self._master[:]
+
+    def __del__(self) -> None:
+        if hasattr(self, "_master"):  # else it was never made
+            self.wipe()
 
     def _bytes(self) -> bytes:
         if not self._master:

@@ -116,7 +116,7 @@ class Pipeline:
         """
         if refine_steps and self.latent_code is None:
             raise WeightsError("This model cannot refine: set refine_steps to 0, or take the model 'mobile'.")
-        codes, maps, imprints, done = [], [], [], itertools.count(1)
+        codes, maps, done = [], [], itertools.count(1)
 
         def stepped() -> None:
             if progress:
@@ -133,8 +133,13 @@ class Pipeline:
                 code = refine(self.generator, self.encoder, self.latent_code, square, seen, code, refine_steps, stepped)
             codes.append(code)
             maps.append(features)
-            imprints.append(read_face(picture, face, self.latent_code.lengths) if self.latent_code else None)
-        return Encoding(torch.cat(codes), {px: torch.cat([m[px] for m in maps]) for px in maps[0]}, imprints)
+        features = {px: torch.cat([m[px] for m in maps]) for px in maps[0]}
+        return Encoding(torch.cat(codes), features, self.imprints(picture, faces))
+
+    def imprints(self, picture: torch.Tensor, faces: list[Face]) -> list[bytes | None]:
+        """The sealed code in each face of a picture [1, 3, H, W]; seeing that it is there takes no key."""
+        coder = self.latent_code
+        return [None if coder is None else read_face(picture, face, coder.lengths) for face in faces]
 
     @torch.no_grad()
     def disentangle(self, encoding: Encoding) -> tuple[Identity, Attributes]:

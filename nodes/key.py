@@ -8,7 +8,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from dbaf.errors import SecretError
+from dbaf.errors import LockedKeyError, SecretError
 from dbaf.keys import Key, passphrase_from_env
 
 from .sockets import KeySocket, schema
@@ -53,11 +53,8 @@ def _path_of(name: str) -> Path | None:
 
 def _open(read: Callable[[str | None], Key]) -> Key:
     """Read a key, with the passphrase from the environment only if it needs one."""
-    try:
+    with contextlib.suppress(LockedKeyError):
         return read(None)
-    except SecretError as error:
-        if "is protected by a passphrase" not in str(error):
-            raise
     if not os.environ.get(PASSPHRASE_VARIABLE):
         raise SecretError(
             f"This key needs its passphrase: put it into the environment variable {PASSPHRASE_VARIABLE} before ComfyUI "

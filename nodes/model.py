@@ -58,7 +58,8 @@ class LoadModel(io.ComfyNode):
                     default="mobile",
                     tooltip="'mobile' is built in; other model bundles are folders in models/dbaf, which come first. "
                     "Recover a picture with the model that anonymized it. Licences: Apache-2.0, but the faces that "
-                    "'mobile' learned from are for non-commercial use: see docs/licences.md before you earn with it.",
+                    "'mobile' learned from are for non-commercial use: see docs/licences.md before you earn with it. "
+                    "The paper's own networks (StyleGAN2, e4e) are for non-commercial use only.",
                 ),
                 io.String.Input(
                     "hub",

@@ -408,11 +408,32 @@ def test_pictures_with_suspects_are_not_written(tmp_path: Path, key: Path, monke
     options = (portrait(tmp_path / "a.png"), "-o", tmp_path / "safe", "--key-file", key, "--json", tmp_path / "r.json")
     result = dbaf_("anonymize", *options)
     assert result.exit_code == 1
-    assert "1 more place(s) may show a face that was not replaced, at 1, 2, 30, 42" in result.output
+    assert "1 place(s) may show a face that was not replaced, at 1, 2, 30, 42" in result.output
     assert "1, 2, 30, 42" in (tmp_path / "r.json").read_text()
     assert not (tmp_path / "safe").exists() or not list((tmp_path / "safe").iterdir())
     for further in (("--accept-suspects",), ("--min-face", 20)):
         assert dbaf_("anonymize", *options, "--overwrite", *further).exit_code == 0
+
+
+def test_a_faceless_picture_with_suspects_is_not_copied(
+    tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first search misses must not pass as a picture without a face."""
+
+    class Noting(FakePipeline):
+        def suspects(self, picture: torch.Tensor, known: list[Face], min_face: float = 40) -> list[Face]:
+            assert not known
+            return [Face((1.2, 2, 30, 41.7), 0.4, torch.zeros(5, 2), torch.zeros(468, 3))]
+
+    use_fake(monkeypatch, Noting)
+    command = ("anonymize", black(tmp_path / "a.png"), "-o", tmp_path / "safe", "--key-file", key)
+    for further in ((), ("--copy-faceless",)):
+        result = dbaf_(*command, *further)
+        assert result.exit_code == 1
+        assert "may show a face that was not replaced, at 1, 2, 30, 42" in result.output
+        assert not (tmp_path / "safe").exists()
+    assert "No face found" in dbaf_(*command, "--accept-suspects").output
+    assert dbaf_(*command, "--accept-suspects", "--copy-faceless").exit_code == 0
 
 
 def test_albums_are_linked(tmp_path: Path, key: Path) -> None:

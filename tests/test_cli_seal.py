@@ -1,6 +1,7 @@
 """Sealing from the command line: exact recovery, recipients, changed pictures, and what is refused."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -109,6 +110,62 @@ def test_recipients_can_be_named_added_and_replaced(tmp_path: Path, keys: list[P
     assert "0 changed, 2 failed" in refused.output
 
 
+def test_what_an_interrupted_run_left_is_replaced_when_it_goes_on(tmp_path: Path, keys: list[Path]) -> None:
+    """The run was killed after the sidecar was written and before the picture was."""
+    source = portrait(tmp_path / "a.png")
+    command = ("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "sidecar")
+    assert dbaf_(*command).exit_code == 0
+    picture, sidecar = tmp_path / "out" / "a.png", tmp_path / "out" / "a.png.dbaf"
+    left = sidecar.read_bytes()
+    picture.unlink()
+    assert dbaf_(*command).exit_code == 1
+    assert sidecar.read_bytes() == left
+    assert dbaf_(*command, "--skip-existing").exit_code == 0
+    assert dbaf_("recover", picture, "-o", tmp_path / "back", "--key-file", keys[0]).exit_code == 0
+    assert (pixels(tmp_path / "back" / "a.png") == pixels(source)).all()
+
+
+def test_the_second_key_may_have_a_passphrase_too(
+    tmp_path: Path, keys: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OFFICER", "correct horse battery staple")
+    officer, source = tmp_path / "locked", portrait(tmp_path / "a.png")
+    new_key_file(officer, "correct horse battery staple")
+    options = ("-o", tmp_path / "out", "--key-file", keys[0], "--seal", "embed")
+    refused = dbaf_("anonymize", source, *options, "--recipient", officer)
+    assert refused.exit_code == 2
+    assert "dbaf key wrap" in refused.output
+    assert dbaf_("anonymize", source, *options).exit_code == 0
+    sealed, passphrase = tmp_path / "out" / "a.png", ("--second-passphrase-env", "OFFICER")
+    for command in ("wrap", "rotate"):
+        refused = dbaf_("key", command, keys[0], officer, sealed)
+        assert refused.exit_code == 2
+        assert "--second-passphrase-env" in refused.output
+        assert dbaf_("key", command, keys[0], officer, sealed, *passphrase).exit_code == 0
+    back = dbaf_("recover", sealed, "-o", tmp_path / "back", "--key-file", officer, "--passphrase-env", "OFFICER")
+    assert back.exit_code == 0, back.output
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_private_file_stays_private_when_its_keys_change(tmp_path: Path, keys: list[Path]) -> None:
+    source = portrait(tmp_path / "a.png")
+    dbaf_("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "embed")
+    sealed = tmp_path / "out" / "a.png"
+    sealed.chmod(0o600)
+    assert dbaf_("key", "wrap", keys[0], keys[1], sealed).exit_code == 0
+    assert sealed.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path: Path, keys: list[Path]) -> None:
+    picture = portrait(tmp_path / "a.png")
+    with (tmp_path / "a.png.dbaf").open("wb") as sidecar:
+        sidecar.truncate(100 * 2**30)  # sparse
+    for command in (("recover", picture, "-o", tmp_path / "back", "--key-file", keys[0]), ("inspect", picture)):
+        result = dbaf_(*command)
+        assert result.exit_code == 1
+        assert "a.png.dbaf has 107.4 GB" in result.output
+
+
 def test_inspect_tells_what_a_picture_carries_and_no_secret(tmp_path: Path, keys: list[Path]) -> None:
     source = portrait(tmp_path / "a.png", (60, 50))
     dbaf_("anonymize", source, "-o", tmp_path / "out", "--key-file", keys[0], "--seal", "embed")
@@ -116,6 +173,7 @@ def test_inspect_tells_what_a_picture_carries_and_no_secret(tmp_path: Path, keys
     assert told.exit_code == 0, told.output
     assert "unlinked" in told.output
     assert "1 recipient(s), picture unchanged" in told.output
+    assert "imprints 0 of 1 faces" in told.output
     found = json.loads(dbaf_("inspect", "--json", tmp_path / "out" / "a.png").output)
     assert found["capsule"]["regions"] == [[0, 0, 60, 50]]
     secret = keys[0].read_text().split()[-2]

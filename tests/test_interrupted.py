@@ -2,10 +2,10 @@
 
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,25 @@ from dbaf.keys import new_key_file
 COUNT = 200
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
-import sys
+import os, sys, threading
 import dbaf.cli.pictures
 from fakes import FakePipeline
 from dbaf.cli import main
-dbaf.cli.pictures.load_pipeline = lambda device, model: FakePipeline()
+
+number, left, delay = int(sys.argv.pop(1)), int(sys.argv.pop(1)), float(sys.argv.pop(1))
+
+class CutOff(FakePipeline):
+    \"\"\"Sends itself a signal some time after so many pictures: nobody outside needs to be quick enough.\"\"\"
+
+    def anonymize(self, *arguments, **more):
+        global left
+        left -= 1
+        if left == -1:
+            threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+        return super().anonymize(*arguments, **more)
+
+pipeline = CutOff()
+dbaf.cli.pictures.load_pipeline = lambda device, model: pipeline
 main()
 """
 posix = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
@@ -38,8 +52,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen:
+def start(folder: Path, *options: str, number: int = 0, after: int = 2 * COUNT, delay: float = 0) -> subprocess.Popen:
     arguments = [
+        *(str(value) for value in (int(number), after, delay)),
         "anonymize",
         str(folder / "in"),
         "-o",
@@ -67,13 +82,10 @@ def finished(folder: Path) -> list[Path]:
 
 
 def cut_off(folder: Path, number: signal.Signals, after: int, *options: str) -> int:
-    """Run until `after` outputs are there, then send the signal; the exit code."""
-    process = start(folder, *options)
-    deadline = time.monotonic() + 120
-    while len(finished(folder)) < after and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(number)
-    process.communicate(timeout=120)
+    """Run until `after` outputs are there, and then get the signal at any moment of the next ones; the exit code."""
+    left = after - len(finished(folder))
+    process = start(folder, *options, number=number, after=max(left, 0), delay=random.Random(after).random() / 50)
+    process.communicate(timeout=300)
     return process.returncode
 
 

@@ -201,6 +201,13 @@ def test_variable_not_set(value: str | None, monkeypatch: pytest.MonkeyPatch) ->
             read("DBAF_TEST_KEY")
 
 
+def test_a_key_that_nobody_refers_to_is_wiped() -> None:
+    key = Key(bytes(range(32)))
+    held = key._master
+    del key
+    assert not held
+
+
 def test_wiped_key_is_zeroed_and_unusable(tmp_path: Path) -> None:
     key = Key(bytes(range(32)))
     key.wipe()

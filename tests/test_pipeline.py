@@ -167,6 +167,9 @@ def test_imprints_can_be_left_out(pipeline: Pipeline, portrait: torch.Tensor, ke
     small = to_pil(portrait).resize((256, 256))
     plain, marked = pipeline.anonymize(small, key, imprint=False), pipeline.anonymize(small, key)
     assert (plain.imprinted, marked.imprinted) == ([False], [True])
+    for result, seen in ((plain, 0), (marked, 1)):  # anybody can tell
+        picture = saved(result)
+        assert sum(sealed is not None for sealed in pipeline.imprints(picture, pipeline.detect(picture))) == seen
     assert pipeline.recover(saved(plain), key).restored == [False]
     difference = (saved(plain) - saved(marked)) * 127.5
     assert 0 < difference.square().mean() < 255**2 / 10**4  # 40 dB

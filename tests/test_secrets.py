@@ -5,7 +5,10 @@ import copy
 import io
 import json
 import logging
+import os
 import pickle
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +154,57 @@ def test_command_line_leaves_no_trace(
     assert_clean(
         result.output, caplog.text, (tmp_path / "report.json").read_bytes(), *(p.read_bytes() for p in written)
     )
+
+
+PROGRAM = """
+import os, sys, traceback
+import dbaf.cli.pictures
+from fakes import FakePipeline
+from dbaf.cli import main
+
+class Failing(FakePipeline):
+    def anonymize(self, image, key, nonce=None, refine_steps=0, **_):
+        if image.shape[3] == 31:
+            raise RuntimeError(f"{key} {vars(type(key))} {sorted(dir(key))}")
+        if image.shape[3] == 33:
+            os.kill(os.getpid(), 9)
+        return super().anonymize(image, key, nonce)
+
+dbaf.cli.pictures.load_pipeline = lambda device, model: Failing()
+main()
+"""
+
+
+@pytest.mark.parametrize("source", ["file", "variable", "passphrase"])
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_a_process_leaves_no_trace_even_when_it_is_killed(source: str, tmp_path: Path, key: Key) -> None:
+    """Everything that it writes anywhere: outputs, temporary files, home, cache, report, both streams."""
+    outside, place = tmp_path / "keys", tmp_path / "place"
+    outside.mkdir()
+    key.save(outside / "raw")
+    new_key_file(outside / "locked", PASSPHRASE)
+    for name, width in (("a.png", 24), ("b.png", 31), ("c.png", 33)):
+        portrait(place / "in" / name, size=(width, 20))
+    options = {
+        "file": ["--key-file", str(outside / "raw")],
+        "variable": ["--key-env", "DBAF_TEST"],
+        "passphrase": ["--key-file", str(outside / "locked"), "--passphrase-env", "DBAF_TEST"],
+    }[source]
+    value = {"file": "", "variable": (outside / "raw").read_text(), "passphrase": PASSPHRASE}[source]
+    for name in ("tmp", "home"):
+        (place / name).mkdir()
+    root = Path(__file__).parents[1]
+    environment = os.environ | {"TMPDIR": f"{place}/tmp", "HOME": f"{place}/home", "DBAF_TEST": value}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")]), "PYTHONFAULTHANDLER": "1"}
+    command = [sys.executable, "-X", "dev", "-c", PROGRAM, "anonymize", f"{place}/in", "-o", f"{place}/out", *options]
+    for more in (["--seal", "embed", "--json", f"{place}/report.json"], ["--seal", "sidecar", "--overwrite"]):
+        done = subprocess.run([*command, *more], cwd=place, env=environment, capture_output=True, check=False)
+        assert done.returncode == -9, done.stderr
+        assert b"redacted" in done.stderr
+        assert_clean(done.stdout, done.stderr)
+    left = [path for path in place.rglob("*") if path.is_file()]
+    assert {"a.png", "a.png.dbaf"} <= {path.name for path in left}
+    assert_clean(*(path.read_bytes() for path in left), *map(str, left))
 
 
 @pytest.mark.parametrize("command", ["anonymize", "recover"])

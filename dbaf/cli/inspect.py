@@ -6,25 +6,35 @@ from typing import Annotated, Any
 
 import typer
 
+from dbaf.cli import pictures as commands
+from dbaf.cli.options import Device, DeviceOption, ModelName, check_device, errors, open_model
 from dbaf.errors import PictureError
 
 
 def inspect(
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE", exists=True, dir_okay=False)],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    model: ModelName = "mobile",
+    device: DeviceOption = Device.auto,
 ) -> None:
-    """Tell what a picture carries: DBAF record, capsule, and whether it is still the one that was sealed."""
+    """Tell what a picture carries: DBAF record, imprints, capsule, and whether it is still the one that was sealed."""
     from dbaf.batch import find_capsule
     from dbaf.capsule import describe
     from dbaf.capsule.pixels import picture_hash
     from dbaf.images import read_picture, to_pil
 
+    with errors():
+        check_device(device)
+        pipeline = commands.load_pipeline(device, open_model(model))
     failed = False
     for path in pictures:
         try:
             picture = read_picture(path)
             sealed = find_capsule(path)
-            found: dict[str, Any] = {"file": str(path), "record": picture.record, "capsule": None}
+            faces = pipeline.detect(picture.rgb)
+            imprints = [imprint for imprint in pipeline.imprints(picture.rgb, faces) if imprint is not None]
+            found: dict[str, Any] = {"file": str(path), "record": picture.record, "faces": len(faces)}
+            found |= {"imprints": len(imprints), "capsule": None}
             if sealed is not None:
                 found["capsule"] = described = describe(sealed[0])
                 described["picture_unchanged"] = (
@@ -42,6 +52,7 @@ def inspect(
 def _told(found: dict[str, Any]) -> str:
     record, capsule = found["record"], found["capsule"]
     lines = [found["file"], f"  record   {record.get('linkage', 'damaged') if record is not None else 'none'}"]
+    lines.append(f"  imprints {found['imprints']} of {found['faces']} faces")
     if capsule is None:
         lines.append("  capsule  none")
     else:

@@ -6,13 +6,18 @@ from typing import Annotated
 
 import typer
 
-from dbaf.cli.options import QUIET, KeyEnv, PassEnv, errors, open_key
+from dbaf.cli.options import QUIET, KeyEnv, PassEnv, errors, open_key, open_other
 from dbaf.errors import DbafError, PictureError
-from dbaf.keys import Key, new_key_file, passphrase_from_env
+from dbaf.keys import new_key_file, passphrase_from_env
 
 app = typer.Typer(help="Secret keys.", **QUIET)
 
+SecondPassEnv = Annotated[
+    str | None, typer.Option(metavar="VAR", help="Name of a variable that holds the second key's passphrase.")
+]
 Pictures = Annotated[list[Path], typer.Argument(metavar="PICTURE", exists=True, dir_okay=False)]
+
+GIVE_SECOND = "Give it with --second-passphrase-env VARIABLE."
 
 
 @app.command("new")
@@ -47,12 +52,13 @@ def wrap(
     other: Annotated[Path, typer.Argument(metavar="OTHER")],
     pictures: Pictures,
     passphrase_env: PassEnv = None,
+    second_passphrase_env: SecondPassEnv = None,
 ) -> None:
     """Let a second key open sealed pictures too. The pixels stay as they are."""
     from dbaf.capsule import rewrap
 
     with errors():
-        key, second = open_key(key_file, None, passphrase_env), Key.from_file(other)
+        key, second = open_key(key_file, None, passphrase_env), open_other(other, second_passphrase_env, GIVE_SECOND)
     _rewrite(pictures, lambda capsule: rewrap(capsule, key, add=[second]))
 
 
@@ -62,6 +68,7 @@ def rotate(
     new_key: Annotated[Path, typer.Argument(metavar="NEW")],
     pictures: Pictures,
     passphrase_env: PassEnv = None,
+    second_passphrase_env: SecondPassEnv = None,
 ) -> None:
     """Seal pictures under a new key in place of an old one. The pixels stay as they are.
 
@@ -70,7 +77,7 @@ def rotate(
     from dbaf.capsule import rewrap
 
     with errors():
-        key, fresh = open_key(old, None, passphrase_env), Key.from_file(new_key)
+        key, fresh = open_key(old, None, passphrase_env), open_other(new_key, second_passphrase_env, GIVE_SECOND)
     _rewrite(pictures, lambda capsule: rewrap(capsule, key, add=[fresh], remove=[key]))
 
 
@@ -89,7 +96,7 @@ def _rewrite(pictures: list[Path], change: Callable[[bytes], bytes]) -> None:
             capsule, place = sealed
             changed = change(capsule)
             data = embed(path.read_bytes(), changed) if place == path else changed
-            with replacing(place) as file:
+            with replacing(place, mode=place.stat().st_mode & 0o777) as file:
                 file.write(data)
         except DbafError as error:
             typer.echo(f"Error: {path}: {error}", err=True)

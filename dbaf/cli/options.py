@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dbaf.errors import DbafError, SecretError
+from dbaf.errors import DbafError, LockedKeyError, SecretError
 from dbaf.keys import Key, passphrase_from_env
 
 # No rich tracebacks: they can show local variables, and some of those are secrets
@@ -82,6 +82,24 @@ def open_key(file: Path | None, variable: str | None, passphrase_variable: str |
         return Key.from_file(file, passphrase)
     assert variable is not None
     return Key.from_env(variable, passphrase)
+
+
+def open_other(file: Path, passphrase_variable: str | None, remedy: str) -> Key:
+    """A second key file beside that of `open_key`, with a passphrase of its own.
+
+    Args:
+        file: of the key.
+        passphrase_variable: name of the variable that holds its passphrase.
+        remedy: what the error says to do if it needs one and there is none.
+
+    Raises:
+        SecretError: it does not open.
+    """
+    passphrase = passphrase_from_env(passphrase_variable) if passphrase_variable is not None else None
+    try:
+        return Key.from_file(file, passphrase)
+    except LockedKeyError:
+        raise SecretError(f"The key file {file} is protected by a passphrase. {remedy}") from None
 
 
 def check_device(device: Device) -> None:

@@ -29,8 +29,9 @@ from dbaf.cli.options import (
     errors,
     open_key,
     open_model,
+    open_other,
 )
-from dbaf.errors import PictureError
+from dbaf.errors import NoFaceError, PictureError
 from dbaf.keys import Key, new_nonce
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def anonymize(
         raise typer.BadParameter("Without --seal there is nothing for a recipient to open.", param_hint="--recipient")
     with errors():
         key = Key.generate() if irreversible else open_key(key_file, key_env, passphrase_env)
-        keys = [key, *(Key.from_file(path) for path in recipient or [])]
+        later = "Seal without it, then let it in with: python -m dbaf key wrap"
+        keys = [key, *(open_other(path, None, later) for path in recipient or [])]
         model = open_model(model)
     load = _loader(device, model)
 
@@ -108,9 +110,13 @@ def anonymize(
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
         nonce = None if linkage == LinkageChoice.linked else new_nonce()
         hidden = imprint and not irreversible
-        result = load().anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face)
-        if result.suspects and not accept_suspects:
-            raise PictureError(_places(result.suspects))
+        pipeline = load()
+        try:
+            result = pipeline.anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face)
+        except NoFaceError:  # before its pixels may be copied as they are
+            _refuse(pipeline.suspects(picture.rgb, [], min_face), accept_suspects)
+            raise
+        _refuse(result.suspects, accept_suspects)
         image = to_pil(result.picture, picture.alpha, picture.grey)
         record = make_record(nonce, refine_steps, irreversible)
         capsule = None
@@ -208,11 +214,13 @@ def reconstruct(
     run_batch("reconstruct", inputs, out, process, report, copy_faceless, overwrite, skip_existing)
 
 
-def _places(suspects: list["Face"]) -> str:
-    """Why a picture with places that may be faces is not written."""
+def _refuse(suspects: list["Face"], accepted: bool) -> None:
+    """PictureError, which says where they are, if there are places that may be faces and that nobody accepted."""
+    if not suspects or accepted:
+        return
     corners = "; ".join(", ".join(str(round(value)) for value in face.box) for face in suspects)
-    return (
-        f"Nothing was written: {len(suspects)} more place(s) may show a face that was not replaced, at {corners} "
+    raise PictureError(
+        f"Nothing was written: {len(suspects)} place(s) may show a face that was not replaced, at {corners} "
         "(left, top, right, bottom). Look there; a smaller --min-face may find it; --accept-suspects writes it anyway."
     )
 

@@ -22,6 +22,7 @@ SMALLEST = 20.0  # px that the smallest wanted face has on the finest level of t
 TURNS = (-90.0, -45.0, 45.0, 90.0)  # degrees; the detector itself holds to about 30 either way
 TURNED = 3_200_000  # px of the largest level that is also turned: all levels of a 12 MP photo, coarser ones above
 SUSPECT, TRACE = 0.3, 0.1  # detector score and presence from which a place may hold a face that `find` left out
+LIKELY = 0.7  # detector score from which it may whatever the mesh says, which sees no presence in most masked faces
 BORDER = 64  # px of grey around a level: a face that fills the frame, or is cut by its edge, needs surroundings
 
 
@@ -105,7 +106,7 @@ class FaceFinder(nn.Module):
             face, presence = self._trace(picture, box, points, score)
             boxes, others = [tuple(box.tolist()), face.box], [*known, *found]
             new = not any(_same(one, other.box) for one in boxes for other in others)
-            if new and presence >= min(TRACE, _needed(score)):
+            if new and (score >= LIKELY or presence >= min(TRACE, _needed(score))):
                 found.append(face)
         return found
 

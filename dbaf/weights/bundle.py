@@ -93,7 +93,7 @@ def describe_parts(folder: Path) -> dict[str, Part]:
                 with safe_open(folder / name, framework="numpy") as shard:
                     licence = json.loads(shard.metadata()["dbaf"])["licence"]
             except (SafetensorError, KeyError, TypeError, ValueError) as error:
-                raise WeightsError(f"{folder / name} is not a shard of a DBAF bundle. {_remedy(folder)}") from error
+                raise _no_shard(folder / name, error) from error
         found[entry["part"]] = Part(size + entry["bytes"], licence)
     return dict(sorted(found.items()))
 
@@ -108,18 +108,19 @@ def load_part(folder: Path, part: str) -> tuple[dict[str, torch.Tensor], dict]:
     if not shards:
         raise WeightsError(f"The bundle {folder} has no part '{part}'; it has: {', '.join(parts(folder))}.")
     tensors: dict[str, torch.Tensor] = {}
-    metadata: dict[str, str] = {}
+    config: dict = {}
     for name, entry in sorted(shards.items()):
         check_shard(folder / name, entry)
         try:
             with safe_open(folder / name, framework="pt") as shard:
-                metadata = shard.metadata()
+                about = json.loads(shard.metadata()["dbaf"])
                 for key in shard.keys():
                     tensor = shard.get_tensor(key)
                     tensors[key] = tensor.float() if tensor.is_floating_point() else tensor
-        except SafetensorError as error:
-            raise WeightsError(f"{folder / name} is not a safetensors file ({error}). {_remedy(folder)}") from error
-    return tensors, json.loads(metadata["dbaf"])["config"]
+                config = about["config"]
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise _no_shard(folder / name, error) from error
+    return tensors, config
 
 
 def load_network(
@@ -138,7 +139,7 @@ def load_network(
         device: where to put it.
 
     Raises:
-        WeightsError: as `load_part`; or the kind is not known.
+        WeightsError: as `load_part`; or the kind is not known, or configuration and tensors are not those of a network.
     """
     tensors, config = load_part(folder, part)
     if isinstance(kinds, Mapping):
@@ -147,8 +148,15 @@ def load_network(
             known = ", ".join(kinds)
             raise WeightsError(f"{folder}: '{part}' is of the kind '{kind}'; this version knows {known}. Update DBAF.")
         kinds = kinds[kind]
-    network = kinds(**config)
-    network.load_state_dict(tensors)
+    try:
+        network = kinds(**config)
+        network.load_state_dict(tensors)
+    except Exception as error:  # numbers and shapes are whatever the files of a stranger say
+        said = str(error).splitlines()[0]
+        raise WeightsError(
+            f"{folder}: '{part}' is no network of this version of DBAF ({type(error).__name__}: {said}). Update DBAF. "
+            f"{_remedy(folder)}"
+        ) from error
     return network.eval().requires_grad_(False).to(device)
 
 
@@ -173,12 +181,13 @@ def save_part(
         sources: name -> sha256 of the files that the tensors were converted from.
 
     Raises:
-        WeightsError: a tensor holds NaN or infinity.
+        WeightsError: a tensor holds NaN or infinity, or numbers too large for fp16.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise WeightsError(f"{part}: {key} is not finite. Nothing was written to {folder}.")
+        if tensor.is_floating_point() and not bool((tensor.half() if half else tensor).isfinite().all()):
+            what = "too large for fp16" if bool(tensor.isfinite().all()) else "not finite"
+            raise WeightsError(f"{part}: {key} is {what}. Nothing was written to {folder}.")
     groups: list[dict[str, torch.Tensor]] = [{}]
     size = 0
     for key, tensor in tensors.items():
@@ -245,6 +254,11 @@ def check_shard(path: Path, entry: dict) -> None:
         raise WeightsError(f"Weight file {path} has {len(data)} bytes instead of {entry['bytes']}. {remedy}")
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
         raise WeightsError(f"Weight file {path} was altered: its sha256 is not the manifest's. {remedy}")
+
+
+def _no_shard(path: Path, error: Exception) -> WeightsError:
+    why = f"{type(error).__name__}: {error}"
+    return WeightsError(f"{path} is no shard of a DBAF bundle ({why}). {_remedy(path.parent)}")
 
 
 def _remedy(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """PyTorch checkpoints of others: read without running code of theirs, every tensor accounted for."""
 
 import hashlib
+import pickle
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,10 +56,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         )
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # PyTorch's text tells to load it all the same
+        name = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it wants to run {name[1]}" if name else "it is damaged, or more than that"
+        raise WeightsError(
+            f"{path} is not a PyTorch checkpoint of tensors: {what}. "
+            "If you trust it, load it where you made it and save its tensors alone."
+        ) from None
     except Exception as error:  # a damaged file raises almost anything
         raise WeightsError(
-            f"{path} is not a PyTorch checkpoint of tensors: {str(error).splitlines()[0]} If you trust it and it holds "
-            "more than tensors, load it where you made it and save its tensors alone."
+            f"{path} is not a PyTorch checkpoint of tensors: {str(error).splitlines()[0]} Take your copy of it."
         ) from error
     if not isinstance(found, dict):
         raise WeightsError(f"{path} holds a {type(found).__name__} instead of a dictionary of tensors.")

@@ -141,3 +141,15 @@ def test_a_second_look_sees_more_than_the_first(finder: FaceFinder, small: torch
     picture = on_canvas(300, 300, (covered, 20, 20))
     assert finder.find(picture) == []
     assert len(finder.suspects(picture, [])) == 1
+
+
+def test_the_detector_alone_makes_a_suspect_when_the_mesh_sees_nothing(
+    finder: FaceFinder, small: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind most face masks."""
+    face = finder.find(small)[0]
+    place = (torch.tensor(face.box), face.points, 0.75)
+    monkeypatch.setattr(finder, "_candidates", lambda *_: [place])
+    monkeypatch.setattr(finder, "_trace", lambda *_: (face, 0.0))
+    assert finder.find(small) == []
+    assert finder.suspects(small, []) == [face]

@@ -3,18 +3,32 @@
 import base64
 import io
 import json
+import random
 from pathlib import Path
 
+import pytest
 import second
 import torch
 from PIL import Image
 
 from dbaf.images import from_pil
-from dbaf.imprint import open_imprint
+from dbaf.imprint import LatentCode, open_imprint
 from dbaf.imprint.channel import read
 from dbaf.keys import Key
+from dbaf.weights.bundle import bundle_folder, load_network
 
 FILE = json.loads((Path(__file__).parents[1] / "vectors" / "imprint.json").read_text())
+
+
+@pytest.mark.parametrize("length", [192, 20])
+@pytest.mark.parametrize("first", [0x00, 0x80], ids=["natural", "whole"])
+def test_both_decode_the_same(length: int, first: int) -> None:
+    coder = load_network(bundle_folder("mobile"), "imprint", LatentCode)
+    code = bytes(random.Random(length).randrange(256) for _ in range(length))
+    code = bytes([code[0] & 0x7F | first]) + code[1:]
+    statistics = coder.deviation.tolist(), coder.importance.tolist()
+    coordinates = torch.tensor([second.decode(code, *statistics, coder.natural)])
+    assert (coder.unpack(code) - coder.latent(coordinates)[0]).abs().max() < 1e-5
 
 
 def test_both_read_and_open_it() -> None:

@@ -1,13 +1,16 @@
 """Weights on disk: what is written comes back, and a damaged shard is named with its remedy."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from dbaf.errors import WeightsError
 from dbaf.weights import bundle
-from dbaf.weights.bundle import bundle_folder, describe_parts, load_part, parts, save_part
+from dbaf.weights.bundle import MANIFEST, bundle_folder, describe_parts, load_network, load_part, parts, save_part
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -116,6 +119,39 @@ def test_the_judges_are_whole_and_small() -> None:
     for part in parts(folder):
         load_part(folder, part)
     assert max(path.stat().st_size for path in folder.glob("*.safetensors")) < 15_000_000
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"out_features": 2}, {"in_features": 2, "out_features": 2, "later": 1}, {"in_features": 3, "out_features": 2}],
+)
+def test_what_is_no_network_of_ours_is_named(config: dict, tmp_path: Path) -> None:
+    save_part(tmp_path, "net", {"weight": torch.ones(2, 2), "bias": torch.ones(2)}, config, "MIT")
+    with pytest.raises(WeightsError, match=r"'net' is no network of this version of DBAF .*Update DBAF"):
+        load_network(tmp_path, "net", torch.nn.Linear)
+
+
+@pytest.mark.parametrize("metadata", [None, {"dbaf": "[]"}, {"dbaf": "{"}, {"other": "{}"}])
+def test_a_shard_without_our_metadata_is_named(metadata: dict[str, str] | None, tmp_path: Path) -> None:
+    """As a stranger's bundle may hold it, with a manifest that fits."""
+    save_part(tmp_path, "net", {"x": torch.ones(2)}, {}, "MIT")
+    (shard,) = tmp_path.glob("*.safetensors")
+    save_file({"x": torch.ones(2)}, shard, metadata)
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    data = shard.read_bytes()
+    manifest["shards"][shard.name] |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    for read in (lambda: load_part(tmp_path, "net"), lambda: describe_parts(tmp_path)):
+        with pytest.raises(WeightsError, match=f"{shard.name} is no shard of a DBAF bundle"):
+            read()
+
+
+def test_numbers_that_fp16_cannot_hold_are_not_saved_as_infinity(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(WeightsError, match="net: x is too large for fp16"):
+        save_part(folder, "net", {"x": torch.full((2,), 1e5)}, {}, "MIT")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    save_part(folder, "net", {"x": torch.full((2,), 1e5)}, {}, "MIT", half=False)
 
 
 def test_a_diverged_network_is_not_saved(folder: Path) -> None:
