@@ -116,7 +116,7 @@ class Pipeline:
         """
         if refine_steps and self.latent_code is None:
             raise WeightsError("This model cannot refine: set refine_steps to 0, or take the model 'mobile'.")
-        codes, maps, done = [], [], itertools.count(1)
+        codes, maps, fronts, done = [], [], [], itertools.count(1)
 
         def stepped() -> None:
             if progress:
@@ -124,7 +124,11 @@ class Pipeline:
 
         for face in faces:
             square = crop(picture, face.quad, SIZE).to(self.device)
-            seen = _covered(face).to(square) if self.encoder.covered else torch.ones_like(square[:, :1])
+            inside = _covered(face).to(square)
+            seen = inside if self.encoder.covered else torch.ones_like(inside)
+            if self.occlusion is not None:
+                fronts.append(self.occlusion.front(square, inside))
+                seen = seen * (1 - fronts[-1])
             code, features = self.encoder(square * seen)
             if self.encoder.feedback:
                 code = feedback(self.generator, self.encoder, seen, code)
@@ -134,7 +138,8 @@ class Pipeline:
             codes.append(code)
             maps.append(features)
         features = {px: torch.cat([m[px] for m in maps]) for px in maps[0]}
-        return Encoding(torch.cat(codes), features, self.imprints(picture, faces))
+        front = torch.cat(fronts) if fronts else None
+        return Encoding(torch.cat(codes), features, self.imprints(picture, faces), front)
 
     def imprints(self, picture: torch.Tensor, faces: list[Face]) -> list[bytes | None]:
         """The sealed code in each face of a picture [1, 3, H, W]; seeing that it is there takes no key."""
@@ -147,7 +152,7 @@ class Pipeline:
         code = torch.cat([self.cid(latent) for latent in encoding.latent.split(1)])
         found = [[] if sealed is None else [sealed] for sealed in encoding.imprints]
         who = Identity(encoding.latent - code, encoding.latent, found, [False] * len(code))
-        return who, Attributes(code, encoding.features)
+        return who, Attributes(code, encoding.features, encoding.front)
 
     @torch.no_grad()
     def anonymize_identity(
@@ -233,10 +238,7 @@ class Pipeline:
             kept |= covered(face.mesh[:, :2], face.quad, *kept.shape)
         kept = kept.to(picture.device)
         grey = bool((picture.amax(1) - picture.amin(1)).max() <= GREY)
-        fronts = [  # before any face is pasted
-            self._front(crop(picture, face.quad, SIZE), to_square(face.mesh[:, :2], face.quad)) for face in faces
-        ]
-        for index, (face, front) in enumerate(zip(faces, fronts, strict=True)):
+        for index, face in enumerate(faces):
             latent = identity.whole(index, attributes)  # [1, L, 512]
             noise = self.maar({px: maps[index : index + 1] for px, maps in attributes.features.items()})
             patch = self.generator(latent, noise).clamp(-1, 1).to(picture.device)  # [1, 3, S, S]
@@ -246,8 +248,9 @@ class Pipeline:
             points = to_square(face.points, face.quad) * patch.shape[-1]
             mesh = self.finder.retrace(patch, points).mesh[:, :2] / patch.shape[-1]
             patch = bend(patch, mesh, to_square(face.mesh[:, :2], face.quad))
-            if front is not None:
-                front = torch.maximum(front, self._fringe(patch, mesh))
+            front = None
+            if attributes.front is not None:
+                front = torch.maximum(attributes.front[index : index + 1].to(patch), self._fringe(patch, mesh))
             pasted, face_mask = paste(picture, patch, face, front)
             picture, face_mask = torch.where(kept, picture, pasted), torch.where(kept, 0, face_mask)
             mask = torch.maximum(mask, face_mask)
@@ -260,26 +263,17 @@ class Pipeline:
             imprinted.append(fits)
         return Rendering(picture, mask, owner, imprinted)
 
-    def _front(self, square: torch.Tensor, mesh: torch.Tensor) -> torch.Tensor | None:
-        """What is in front of the face in its FFHQ square [1, 3, 256, 256], mesh [468, 2] across it.
-
-        Returns:
-            [1, 1, 256, 256] in [0, 1]; None if the model has no part for it.
-        """
-        if self.occlusion is None:
-            return None
-        inside = inner_mask(reach(mesh)[None].float(), SIZE).to(self.device)
-        return self.occlusion.front(square.to(self.device), inside).to(square.device)
-
     def _fringe(self, patch: torch.Tensor, mesh: torch.Tensor) -> torch.Tensor:
         """Hair on the forehead of a new face, mesh [468, 2], which would end at the edge of its patch [1, 3, S, S].
 
         Returns:
-            [1, 1, 256, 256] in [0, 1].
+            [1, 1, 256, 256] in [0, 1]; 0 if the model does not see that.
         """
-        front = self._front(F.interpolate(patch, size=SIZE, mode="area"), mesh)
-        assert front is not None
-        return front * above_brows(mesh).to(front)
+        if self.occlusion is None:
+            return patch.new_zeros(1, 1, SIZE, SIZE)
+        inside = inner_mask(reach(mesh)[None].float(), SIZE).to(self.device)
+        small = F.interpolate(patch, size=SIZE, mode="area").to(self.device)
+        return (self.occlusion.front(small, inside) * above_brows(mesh).to(inside)).to(patch)
 
     def anonymize(
         self,

@@ -17,11 +17,14 @@ class Encoding:
         latent: W+ codes [F, L, 512].
         features: px -> maps [F, C, px, px], which MAAR takes.
         imprints: for each face the sealed W+ code that its pixels hold (`dbaf.imprint`), or None.
+        front: what is in front of each face and stays, over its FFHQ square [F, 1, 256, 256] in [0, 1]; None if the
+            model does not see that.
     """
 
     latent: torch.Tensor
     features: dict[int, torch.Tensor]
     imprints: list[bytes | None] = field(repr=False)
+    front: torch.Tensor | None = None
 
 
 @dataclass
@@ -49,10 +52,11 @@ class Identity:
 
 @dataclass
 class Attributes:
-    """Everything else about F faces: attribute codes [F, L, 512] and the encoder's maps."""
+    """Everything else about F faces: attribute codes [F, L, 512]; the encoder's maps and what is in front, as above."""
 
     code: torch.Tensor
     features: dict[int, torch.Tensor]
+    front: torch.Tensor | None = None
 
 
 @dataclass

@@ -20,6 +20,7 @@ from dbaf.imprint import LatentCode
 RATE = 0.1  # of Adam, in standard deviations of each component
 SMALL, LARGE = 128, 256  # px of the previews; the last quarter of the steps sees the large one
 PIXELS, PERCEPTUAL, PULL = 1.0, 1.0, 0.01
+LEAST = 0.01  # share of the picture that counts at least: of a face behind a mask and a hat nothing may be left
 
 
 def feedback(generator: Generator, encoder: Encoder, seen: torch.Tensor, wplus: torch.Tensor) -> torch.Tensor:
@@ -74,7 +75,7 @@ def refine(
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, 4 * (1 - step / steps))
         rendered = generator.preview(components.latent(start + offset), size=size) * parts[size]
-        error = (rendered - targets[size]) / parts[size].mean()
+        error = (rendered - targets[size]) / parts[size].mean().clamp(min=LEAST)
         pixels = error.abs().mean() + F.avg_pool2d(error, size // 32).abs().mean()
         pairs = zip(feature_maps(encoder, rendered), features[size], strict=True)
         perceptual = torch.stack([(one - other).square().sum(1).mean() for one, other in pairs]).mean()
