@@ -62,8 +62,8 @@ class KRIA(nn.Module):
 class KeyedTurn(nn.Module):
     """Reflects, stretches and moves the whitened identity coordinates of one style group.
 
-    The part of a code that lies in the key's subspace changes its sign. The subspace has two thirds of the dimensions,
-    so that the new identity leans away from the old one, and two keys' from each other's, as much as possible at once.
+    The part of a code that lies in the key's subspace changes its sign. The subspace has half of the dimensions: over
+    keys, the new coordinates then do not correlate with the old ones, nor with those under another key.
     """
 
     centre: torch.Tensor
@@ -76,7 +76,7 @@ class KeyedTurn(nn.Module):
 
     def __init__(self, width: int, rank: int, stretch: float, move: float, dim: int) -> None:
         super().__init__()
-        self.rank, self.turned, self.stretch, self.move = rank, 2 * rank // 3, stretch, move
+        self.rank, self.turned, self.stretch, self.move = rank, rank // 2, stretch, move
         self.register_buffer("centre", torch.zeros(width))  # mean identity code
         self.register_buffer("whiten", torch.zeros(width, rank))  # code -> coordinates of unit variance
         self.register_buffer("colour", torch.zeros(rank, width))  # and back: colour @ whiten = 1

@@ -38,7 +38,7 @@ from dbaf.weights.bundle import bundle_folder, save_part
 
 RANKS = (16, 36, 8)  # the medium styles carry most of the identity
 LEFT = (2, 3, 3)  # of them, taken out again. (5, 8, 4) keep skin, sex and age better, but 3 of 40 people leaked
-STRETCH, MOVE = 1.4, 0.9  # of 40 photographs two keys' faces accepted each other in .10 (at 1.4, 1.0); in .3 with 1, 0
+STRETCH, MOVE = 1.4, 0.9  # of 40 photographs two keys' faces accepted each other in .10; in .3 with 1, 0
 COMPONENTS = 48  # principal components of a group among which the coordinates are chosen
 SAMPLES = 2000  # encoded photographs
 LABELLED, SHOWN = 800, 50  # photographs with sex and age, and those at which it is measured what shows
