@@ -238,7 +238,9 @@ class Pipeline:
             kept |= covered(face.mesh[:, :2], face.quad, *kept.shape)
         kept = kept.to(picture.device)
         grey = bool((picture.amax(1) - picture.amin(1)).max() <= GREY)
-        for index, face in enumerate(faces):
+        done = itertools.count(1)
+        for index in sorted(range(len(faces)), key=lambda number: _area(faces[number])):  # the nearest comes last
+            face = faces[index]
             latent = identity.whole(index, attributes)  # [1, L, 512]
             noise = self.maar({px: maps[index : index + 1] for px, maps in attributes.features.items()})
             patch = self.generator(latent, noise).clamp(-1, 1).to(picture.device)  # [1, 3, S, S]
@@ -256,7 +258,7 @@ class Pipeline:
             mask = torch.maximum(mask, face_mask)
             owner[face_mask[0, 0].cpu() > 0] = index
             if progress:
-                progress(index + 1, len(faces))
+                progress(next(done), len(faces))
         imprinted = []
         for index, sealed in enumerate(identity.imprints):
             picture, fits = write_face(picture, owner == index, sealed)
@@ -378,6 +380,12 @@ class Pipeline:
         made = self.render(picture, chosen, identity, attributes, stepped, faces.spared)
         latents = torch.cat([identity.whole(index, attributes) for index in range(len(chosen))])
         return Result(made.picture, made.mask, made.owner, made.imprinted, chosen, latents, identity.restored)
+
+
+def _area(face: Face) -> float:
+    """Of a face's box: of two that overlap, the larger one is in front."""
+    x0, y0, x1, y1 = face.box
+    return (x1 - x0) * (y1 - y0)
 
 
 def _replaced(made: Rendering, face: Face) -> float:

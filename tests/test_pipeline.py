@@ -156,6 +156,18 @@ def test_a_face_taken_for_something_in_front_is_a_suspect(
     assert len(result.suspects) == 1
 
 
+def test_of_two_faces_that_overlap_the_larger_is_in_front(pipeline: Pipeline, portrait: torch.Tensor) -> None:
+    small = from_pil(to_pil(portrait).resize((256, 256))).rgb
+    (near,) = pipeline.detect(small)
+    centre = near.mesh.mean(0)
+    far = Face.from_mesh((near.mesh - centre) * 0.5 + centre, 1.0)
+    for faces in ([near, far], [far, near]):
+        identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
+        made = pipeline.render(small, faces, identity, attributes)
+        x, y = centre[:2].round().int().tolist()
+        assert faces[int(made.owner[y, x])] is near
+
+
 def test_what_was_anonymized_is_not_anonymized_again(pipeline: Pipeline, anonymized: Result, key: Key) -> None:
     """A second reflection undoes the first: the same key would lead back towards the original faces."""
     for again in (key, Key(bytes(32))):
