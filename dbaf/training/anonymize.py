@@ -8,7 +8,7 @@ KRIA turns are the directions that move the predicted recogniser embedding most 
 and for the error with which they come back. (An error measured along few directions only would not do: every other
 direction then looks reliable, because the encoder reads it off the rest of the photograph.) The codes are those of
 `dbaf.training.codes`. A few directions are taken out of the coordinates again (`dbaf.training.keep`): those along which
-sex, age, skin colour and expression change most, since a face that no longer suits neck, hair and clothes looks wrong.
+sex, age, origin, skin colour and expression change most, since a face that no longer suits neck and hair looks wrong.
 Takes minutes. Prints what the latent critic makes of 60 photographs that were left out: right
 key, wrong key, two keys, all through a pasted picture.
 """
@@ -38,11 +38,11 @@ from dbaf.weights.bundle import bundle_folder, save_part
 
 RANKS = (16, 36, 8)  # the medium styles carry most of the identity
 LEFT = (2, 3, 3)  # of them, taken out again. (5, 8, 4) keep skin, sex and age better, but 3 of 40 people leaked
-STRETCH, MOVE = 1.4, 0.9  # of 40 photographs two keys' faces accepted each other in .10; in .3 with 1, 0
+STILL = (6, 12, 5)  # of the others: those in which no key moves everybody, since whole crowds would look alike and odd
+STRETCH, MOVE = 1.25, 1.1  # of 30 photographs two of three keys' faces accepted each other in .1, in .3 with 1, 0
 COMPONENTS = 48  # principal components of a group among which the coordinates are chosen
 SAMPLES = 2000  # encoded photographs
 LABELLED, SHOWN = 800, 50  # photographs with sex and age, and those at which it is measured what shows
-YEARS = 20.0  # of age, count as much as the difference of the sexes
 FLOOR = 1.0  # added to the effect on attributes, in units of its mean: lower keeps more and changes people less
 NOISE = 3.0  # weight of the error through a picture
 PROBED = 600  # pictures that measure it
@@ -87,6 +87,7 @@ def fit(
     shows: torch.Tensor,
     goes: torch.Tensor,
     left: int,
+    still: int,
     rng: torch.Generator,
 ) -> None:
     """Choose the coordinates of one group.
@@ -100,6 +101,7 @@ def fit(
         shows: change of what must stay by each code entry [Q, width].
         goes: change of the mean code with what must stay [P, width].
         left: how many directions are left out for them.
+        still: in how many of the others, at most, no key moves everybody.
         rng: draws the key's mixer.
     """
     scaled = components.directions * components.deviation  # scaled @ coordinates of unit variance = code
@@ -112,12 +114,15 @@ def fit(
     axes = torch.linalg.qr(root.T @ best).Q.T  # [rank + left, COMPONENTS], orthonormal in whitened coordinates
     stays = torch.cat([shows @ scaled, goes @ (components.directions / components.deviation)]) @ axes.T
     leading = torch.linalg.svd(stays, full_matrices=False).Vh[:left]  # [left, rank + left]
-    axes = torch.linalg.qr(leading.T, mode="complete").Q[:, left:].T @ axes  # [rank, COMPONENTS]
+    others = torch.linalg.qr(leading.T, mode="complete").Q[:, left:]  # [rank + left, rank]
+    axes = others.T @ axes  # [rank, COMPONENTS]
+    held = torch.linalg.svd(stays @ others, full_matrices=False).Vh[:still]  # [still, rank]
     turn.centre.copy_(components.centre)
     turn.whiten.copy_((components.directions / components.deviation) @ axes.T)
     turn.colour.copy_(axes @ scaled.T)
     turn.mixer.copy_(torch.randn(turn.mixer.shape, generator=rng))
-    turn.mover.copy_(torch.randn(turn.mover.shape, generator=rng) / len(turn.mover) ** 0.5)
+    mover = torch.randn(turn.mover.shape, generator=rng) / len(turn.mover) ** 0.5
+    turn.mover.copy_(mover - mover @ held.T @ held)
 
 
 def effects(critic: LatentCritic, layer: torch.nn.Linear, styles: int) -> list[torch.Tensor]:
@@ -199,8 +204,8 @@ def main() -> None:
     )
     people, labels = labelled(args.utkface, LABELLED, encoder, finder)
     apart = torch.cat([part - cid(part) for part in people.split(50)])
-    goes = moving(apart.flatten(1), labels / torch.tensor([1.0, YEARS]))
-    for module, group, identity_effect, attribute_effect, error, show, go, left in zip(
+    goes = moving(apart.flatten(1), labels)
+    for module, group, identity_effect, attribute_effect, error, show, go, left, still in zip(
         kria.turns,
         components,
         effects(critic, critic.identity_map, generator.styles),
@@ -209,10 +214,11 @@ def main() -> None:
         [part / spread.sum(0).sqrt()[:, None] for part in shows],
         grouped(goes.unflatten(1, apart.shape[1:])),
         LEFT,
+        STILL,
         strict=True,
     ):
         assert isinstance(module, KeyedTurn)
-        fit(module, group, identity_effect, attribute_effect, error, show, go, left, rng)
+        fit(module, group, identity_effect, attribute_effect, error, show, go, left, still, rng)
         module.key_centre.copy_(generator.mean_w)
         module.key_scale.copy_(critic.scale)
 

@@ -1,7 +1,8 @@
-"""What a new identity must leave alone: skin colour, mouth, eyes and brows, and perceived sex and age.
+"""What a new identity must leave alone: skin colour, mouth, eyes and brows, and perceived sex, age and origin.
 
 Two kinds of directions of W+. What a picture shows can be measured, and its mean derivative by the code says which
-changes of the code show in it. Sex and age are labels of photographs; how the mean code moves with them is a direction.
+changes of the code show in it. Sex, age and origin are labels of photographs; how the mean code moves with them is a
+direction.
 """
 
 import random
@@ -23,6 +24,8 @@ from dbaf.training.photos import central_face
 SMALL = 128  # px of the previews
 CHEEKS = (slice(56, 80), slice(40, 88))  # rows and columns of a preview: nose and cheeks
 EYES = (33, 133, 362, 263)  # their corners
+YEARS = 20.0  # of age, count as much as the difference of the sexes
+ORIGINS = (1, 2, 3)  # UTKFace's numbers, beside 0
 
 
 def shown(picture: torch.Tensor, finder: FaceFinder) -> torch.Tensor:
@@ -59,19 +62,19 @@ def visible(codes: torch.Tensor, generator: Generator, finder: FaceFinder) -> to
 def labelled(
     folder: Path, count: int, encoder: CompactEncoder, finder: FaceFinder
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """W+ codes [N, L, dim] of photographs named as UTKFace's are, `age_sex_...`, and [N, 2] their sex and age."""
+    """Photographs named as UTKFace's are, `age_sex_origin_...`: their W+ codes [N, L, dim], and [N, 5] labels."""
     photos = sorted(folder.iterdir())
     random.Random(0).shuffle(photos)
     codes, labels = [], []
-    for photo in track(photos[:count], "sex and age"):
+    for photo in track(photos[:count], "labels"):
         square = central_face(photo, finder)
-        if square is None:
+        if square is None or photo.name.count("_") < 3:  # some names lack a label
             continue
         face = finder.retrace(square, POINTS)
         reached = reach(to_square(face.mesh[:, :2], face.quad))[None].float()
         codes.append(encoder(square * inner_mask(reached, SIZE))[0])
-        age, sex = photo.name.split("_")[:2]
-        labels.append([float(sex), float(age)])
+        age, sex, origin = (int(number) for number in photo.name.split("_")[:3])
+        labels.append([sex, age / YEARS, *(float(origin == one) for one in ORIGINS)])
     return torch.cat(codes), torch.tensor(labels)
 
 

@@ -26,7 +26,9 @@ def fitted(errors: torch.Tensor, stays: int | None = None) -> tuple[Components, 
     read = components.directions / components.deviation  # code -> coordinates
     turn = KeyedTurn(WIDTH, RANK, stretch=1.4, move=0.8, dim=8)
     shows = torch.zeros(1, WIDTH) if stays is None else read[:, [stays]].T
-    fit(turn, components, read[:, :4].T, read.T, errors, shows, torch.zeros(1, WIDTH), int(stays is not None), rng(1))
+    fit(
+        turn, components, read[:, :4].T, read.T, errors, shows, torch.zeros(1, WIDTH), int(stays is not None), 1, rng(1)
+    )
     return components, turn
 
 
@@ -61,6 +63,18 @@ def test_what_must_stay_is_left_alone() -> None:
         components, turn = fitted(torch.zeros(10, COMPONENTS), stays)
         assert chosen(components, turn)[stays] < 0.01
         torch.testing.assert_close(turn.colour @ turn.whiten, torch.eye(RANK), atol=1e-4, rtol=0)
+
+
+def test_no_key_moves_everybody_along_what_must_stay() -> None:
+    torch.manual_seed(0)
+    components = Components.of(codes())
+    read, turn = components.directions / components.deviation, KeyedTurn(WIDTH, RANK, stretch=1.4, move=0.8, dim=8)
+    shows = read[:, :1].T  # the first component
+    fit(
+        turn, components, read[:, :2].T, read.T, torch.zeros(10, COMPONENTS), shows, torch.zeros(1, WIDTH), 0, 1, rng(1)
+    )
+    moves = turn.mover @ turn.colour @ read  # [8, COMPONENTS]: of every entry of the key
+    assert moves[:, 0].abs().max() < 0.01 * moves[:, 1].abs().max()
 
 
 def test_effects_are_the_critics_derivatives() -> None:
