@@ -28,6 +28,7 @@ def detect(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: 
 
 def anonymize(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: Any) -> tuple[Any, ...]:
     widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": False}
+    widgets["batch"] = "album"
     return nodes["DBAF_AnonymizeImage"].execute(pipeline, image, Key.generate(), **(widgets | chosen)).args
 
 
@@ -138,7 +139,7 @@ def test_pictures_that_stay_are_looked_at_too(nodes: dict[str, Any], pipeline: A
 
 def test_recover_and_reconstruct_image(nodes: dict[str, Any], pipeline: Any) -> None:
     image = make_image([2, 0], 4)
-    made = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40).args
+    made = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40, "album").args
     assert made[3].splitlines() == [
         "Picture 1: 2 of 2 face(s) from their imprints.",
         "Picture 2: nobody to bring back, left as it is.",
