@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
+from dbaf.errors import PictureError
 from dbaf.faces import Face, Selection
 from dbaf.faces.detect import same_place
 from dbaf.faces.track import match, smoothing
@@ -89,7 +90,8 @@ def anonymize_clip(
         A result for each frame, in their order. `faces` is empty where there is none; the picture is then as it was.
 
     Raises:
-        PictureError: a face holds an imprint: it was anonymized before.
+        PictureError: a face holds an imprint: it was anonymized before; or somebody is spared who was replaced.
+        ValueError: there are more or fewer of `faces` than frames.
     """
     clip = _Clip(pipeline, refine_steps, progress, min_face)
 
@@ -192,8 +194,23 @@ class _Clip:
                 self.bridge(track, number, sighting)
             track.sightings[number] = sighting
             shot.tracks.append(track)
+        self.check_spared(shot)
         self.live += [track for track in shot.tracks if track not in self.live]
         self.half_done()
+
+    def check_spared(self, shot: Shot) -> None:
+        """Nobody who was replaced a moment ago may be spared now: one frame with the old face gives a person away."""
+        lost = [track for track in self.live if track not in shot.tracks]
+        if not lost or not shot.spared:
+            return
+        last = self.likeness([track.sightings[max(track.sightings)] for track in lost])
+        seen = self.likeness([self.encode(shot.picture, face, lambda *_: self.looked()) for face in shot.spared])
+        expected = [_expected(track, shot.number) for track in lost]
+        if any(index is not None for index in match(expected, last, shot.spared, seen)):
+            raise PictureError(
+                f"Frame {shot.number + 1} spares somebody who is replaced in the frames before. Choose the same people "
+                "in all frames, with masks: numbers count from left to right anew where people pass each other."
+            )
 
     def encode(self, picture: torch.Tensor, face: Face, progress: Callable[[int, int], None]) -> Sighting:
         """One face of a frame."""

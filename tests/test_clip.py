@@ -150,13 +150,30 @@ def test_a_face_that_the_detector_lost_is_put_back_if_it_is_there(presence: floa
 
 
 def test_nobody_is_put_over_a_spared_face() -> None:
-    film = Film([{0: 10} if t != 12 else {} for t in range(25)], {12: 0.9})
-    spared = face(12)
-    choices = [
-        Selection(list(people.values()), [True]) if people else Selection([spared], [False]) for people in film.faces
-    ]
-    results = run(film, faces=choices)
-    assert len(results[12].faces) == 0
+    """Somebody who is not meant walks in front of the person for one frame."""
+    film = Film([{0: 10} if t != 12 else {1: 12} for t in range(25)], {12: 0.9})
+    choices = [Selection(list(people.values()), [0 in people]) for people in film.faces]
+    assert len(run(film, faces=choices)[12].faces) == 0
+
+
+def test_nobody_is_spared_who_was_replaced() -> None:
+    """As where the leftmost face is to be replaced and people pass each other; who only walks past is no matter."""
+    film = Film([{0: 40 + 6 * t, 1: 200 - 6 * t} for t in range(30)])
+
+    def leftmost(people: dict[int, Face]) -> Selection:
+        found = sorted(people.values(), key=lambda face: face.box[0])
+        return Selection(found, [True, False])
+
+    with pytest.raises(PictureError, match=r"Frame 1\d spares somebody who is replaced"):
+        run(film, faces=[leftmost(people) for people in film.faces])
+    film.faces = [people if abs(160 - 12 * t) > 30 else {1: people[1]} for t, people in enumerate(film.faces)]
+    choices = [Selection(list(people.values()), [who == 0 for who in people]) for people in film.faces]
+    assert len(codes_of(film, choices).unique(dim=0)) == 1
+
+
+def codes_of(film: Film, choices: list[Selection]) -> torch.Tensor:
+    run(film, faces=choices)
+    return codes(film)
 
 
 def test_a_cut_is_not_smoothed_over() -> None:
