@@ -3,8 +3,9 @@
 A frame is looked at when it comes in and rendered AHEAD frames later, so that smoothing sees both sides of it and a
 face that the detector lost for a moment can be put back. No more than that is held, however long the clip is.
 
-The identity code of a person is the mean over the frames in hand when they are first rendered, and stays. What of a
-frame's W+ code is not identity is attributes: they are smoothed in time, as is the place of the face.
+Of a person's identity code, what the key turns is the mean over the frames in hand when they are first rendered, and
+stays: it is one new face whatever the encoder makes of a frame. The rest of the W+ codes is smoothed in time, as is
+the place of the face.
 """
 
 from collections import deque
@@ -247,10 +248,12 @@ class _Clip:
         faces = [face for _, face, _ in smoothed]
         seen = [track.sightings[shot.number] for track, _, _ in smoothed]
         if faces:
-            code = torch.cat([self.who(track, shot).code for track, _, _ in smoothed])  # [F, L, dim]
-            latent = torch.cat([latent for _, _, latent in smoothed])
+            latent = torch.cat([codes[:1] for _, _, codes in smoothed])  # [F, L, dim]
+            code = torch.cat([codes[1:] for _, _, codes in smoothed])
+            rest = latent - code
+            code = self.pipeline.kria.hold(code, torch.cat([self.who(track, shot).code for track, _, _ in smoothed]))
             maps = [sighting.attributes.features for sighting in seen]
-            attributes = Attributes(latent - code, {px: torch.cat([one[px] for one in maps]) for px in maps[0]})
+            attributes = Attributes(rest, {px: torch.cat([one[px] for one in maps]) for px in maps[0]})
             imprints = [found for sighting in seen for found in sighting.identity.imprints]
             identity = change(Identity(code, latent, imprints, [False] * len(faces)))
             made = self.pipeline.render(shot.picture, faces, identity, attributes, self.within, shot.spared)
@@ -299,7 +302,7 @@ def _expected(track: Track, number: int) -> Face:
 
 
 def _smoothed(track: Track, number: int) -> tuple[Face, torch.Tensor]:
-    """Face and W+ code [1, L, dim] of a track in a frame, from the frames around it."""
+    """Face of a track in a frame, its W+ code and its identity code [2, L, dim], from the frames around it."""
     seen, one = track.sightings, track.sightings[number].face
     weights = smoothing(list(seen), number)
     meshes = torch.stack([sighting.face.mesh for sighting in seen.values()]).double()  # [N, 468, 3]
@@ -307,5 +310,5 @@ def _smoothed(track: Track, number: int) -> tuple[Face, torch.Tensor]:
     # after a jolt the face is where it is: a new face beside it would leave some of it uncovered
     off = (one.mesh - mesh).mean(0)
     mesh += off * (1 - STRAY * (one.points[1] - one.points[0]).norm() / off[:2].norm().clamp(min=1e-9)).clamp(min=0)
-    latents = torch.cat([sighting.identity.latent for sighting in seen.values()])  # [N, L, dim]
-    return Face.from_mesh(mesh, one.score), torch.einsum("n,nij->ij", weights.to(latents), latents)[None]
+    codes = [torch.cat([sighting.identity.latent, sighting.identity.code]) for sighting in seen.values()]
+    return Face.from_mesh(mesh, one.score), torch.einsum("n,nkij->kij", weights.to(codes[0]), torch.stack(codes))

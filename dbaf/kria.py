@@ -53,6 +53,16 @@ class KRIA(nn.Module):
             coordinates.append(reflect.read(part.flatten(1)))
         return torch.cat(coordinates, 1)
 
+    def hold(self, identity: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
+        """Identity codes [B, L, dim] with those coordinates that a key turns taken from other codes [B, L, dim]."""
+        change = self.coordinates(held) - self.coordinates(identity)
+        moves = []
+        for reflect in self.reflections:
+            assert isinstance(reflect, Reflection)
+            part, change = change.split([reflect.rank, change.shape[1] - reflect.rank], 1)
+            moves.append((part @ reflect.colour).view(len(identity), -1, identity.shape[-1]))
+        return identity + torch.cat(moves, 1)
+
 
 class Reflection(nn.Module):
     """Reflects the whitened identity coordinates of one style group across a subspace.
