@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -279,9 +278,9 @@ def run_crossing(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
 
 @torch.inference_mode()
 def run_memory(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
-    """Peak memory of the process after some frames of 256 px; what comes out is dropped."""
+    """Peak memory of the process after some frames of 256 px, of which a fifth shows a person who comes and goes."""
     turn, laugh = directions(pipeline)
-    angles = [2 * math.pi * index / 25 for index in range(25)]
+    angles = [2 * math.pi * index / 20 for index in range(20)]
     portraits = [
         person(pipeline, PEOPLE[0], TURN * math.sin(angle) * turn, LAUGH * math.cos(angle) * laugh) for angle in angles
     ]
@@ -290,20 +289,17 @@ def run_memory(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
     def frames() -> Iterator[torch.Tensor]:
         for index in range(1000):
             x, y = 128 + 10 * math.sin(index / 9), 128 + 8 * math.cos(index / 7)
-            yield filmed(place(wall, portraits[index % 25], x, y, 230, 0.1 * math.sin(index / 11)), index)
+            shows = index % 100 < 20
+            yield filmed(place(wall, portraits[index % 20], x, y, 230, 0.1) if shows else wall, index)
 
     peaks: dict[str, int] = {}
-    started = time.process_time()
-    for count, result in enumerate(anonymize_clip(pipeline, frames(), KEY, min_face=60), 1):
-        assert len(result.faces) == 1
-        if count in (10, 100, 250, 500, 750, 1000):
+    faces = 0
+    for count, result in enumerate(anonymize_clip(pipeline, frames(), KEY, min_face=80), 1):
+        faces += len(result.faces)
+        if count in (20, 100, 200, 500, 1000):
             peaks[str(count)] = round((peak_bytes() or 0) / 1e6)
-            print(count, peaks[str(count)], flush=True)
-    return {
-        "size": 256,
-        "peak_mb_after_frames": peaks,
-        "cpu_s_a_frame": round((time.process_time() - started) / 1000, 2),
-    }
+            print(count, faces, peaks[str(count)], flush=True)
+    return {"size": 256, "faces": faces, "peak_mb_after_frames": peaks}
 
 
 def main() -> None:
