@@ -278,9 +278,9 @@ def run_crossing(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
 
 @torch.inference_mode()
 def run_memory(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
-    """Peak memory of the process after some frames of 256 px, of which a fifth shows a person who comes and goes."""
+    """Peak memory of the process after some frames of 256 px, of which a tenth shows a person who comes and goes."""
     turn, laugh = directions(pipeline)
-    angles = [2 * math.pi * index / 20 for index in range(20)]
+    angles = [2 * math.pi * index / 10 for index in range(10)]
     portraits = [
         person(pipeline, PEOPLE[0], TURN * math.sin(angle) * turn, LAUGH * math.cos(angle) * laugh) for angle in angles
     ]
@@ -289,14 +289,14 @@ def run_memory(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
     def frames() -> Iterator[torch.Tensor]:
         for index in range(1000):
             x, y = 128 + 10 * math.sin(index / 9), 128 + 8 * math.cos(index / 7)
-            shows = index % 100 < 20
-            yield filmed(place(wall, portraits[index % 20], x, y, 230, 0.1) if shows else wall, index)
+            shows = index % 100 < 10
+            yield filmed(place(wall, portraits[index % 10], x, y, 230, 0.1) if shows else wall, index)
 
     peaks: dict[str, int] = {}
     faces = 0
     for count, result in enumerate(anonymize_clip(pipeline, frames(), KEY, min_face=80), 1):
         faces += len(result.faces)
-        if count in (20, 100, 200, 500, 1000):
+        if count in (10, 100, 200, 500, 1000):
             peaks[str(count)] = round((peak_bytes() or 0) / 1e6)
             print(count, faces, peaks[str(count)], flush=True)
     return {"size": 256, "faces": faces, "peak_mb_after_frames": peaks}
