@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import math
+import resource
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -278,7 +279,7 @@ def run_crossing(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
 
 @torch.inference_mode()
 def run_memory(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
-    """Peak memory of the process after some frames of 256 px, of which a tenth shows a person who comes and goes."""
+    """Memory of the process after some frames of 256 px, of which a tenth shows a person who comes and goes. Linux."""
     turn, laugh = directions(pipeline)
     angles = [2 * math.pi * index / 10 for index in range(10)]
     portraits = [
@@ -293,13 +294,16 @@ def run_memory(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
             yield filmed(place(wall, portraits[index % 10], x, y, 230, 0.1) if shows else wall, index)
 
     peaks: dict[str, int] = {}
+    resident: dict[str, int] = {}
     faces = 0
     for count, result in enumerate(anonymize_clip(pipeline, frames(), KEY, min_face=80), 1):
         faces += len(result.faces)
         if count in (10, 100, 200, 500, 1000):
             peaks[str(count)] = round((peak_bytes() or 0) / 1e6)
-            print(count, faces, peaks[str(count)], flush=True)
-    return {"size": 256, "faces": faces, "peak_mb_after_frames": peaks}
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            resident[str(count)] = round(pages * resource.getpagesize() / 1e6)
+            print(count, faces, peaks[str(count)], resident[str(count)], flush=True)
+    return {"size": 256, "faces": faces, "peak_mb_after_frames": peaks, "resident_mb_after_frames": resident}
 
 
 def main() -> None:

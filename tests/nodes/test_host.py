@@ -452,8 +452,9 @@ def test_cancel(server: Server) -> None:
     scaled = {"image": ["3", 0], "upscale_method": "bilinear", "width": 3840, "height": 3072, "crop": "disabled"}
     large["9"] = {"class_type": "ImageScale", "inputs": scaled}
     large["4"]["inputs"]["image"] = ["9", 0]
-    for prompt in (steps, refining, clip, large):
-        assert cancelled_after(server, prompt) < 2
+    prompts = {"steps": steps, "refining": refining, "clip": clip, "large": large}
+    seconds = {name: cancelled_after(server, prompt) for name, prompt in prompts.items()}
+    assert max(seconds.values()) < 2, seconds
     assert not list((server.base / "output").glob("never*"))
     (after,) = server.saved(server.run(whole("person.png")))  # it left nothing behind
     (steps_again,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
