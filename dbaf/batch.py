@@ -1,6 +1,7 @@
 """Many pictures: which ones there are, where each result goes, and one failure not stopping the rest."""
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -201,14 +202,20 @@ def _write(target: Path, processed: Processed, overwrite: bool, resumed: bool) -
 
 
 def _walk(folder: Path, out: Path) -> list[Path]:
-    """Pictures below a folder, sorted by name, without hidden ones and without those in `out` if it lies below."""
+    """Pictures below a folder, by name and number, without hidden ones and without those in `out` if it lies below."""
     pictures = []
     skip = out.resolve()
     for root, folders, files in os.walk(folder):
         here = Path(root)
         folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != skip)
-        pictures += [here / f for f in sorted(files) if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES]
+        shown = [f for f in files if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES]
+        pictures += [here / f for f in sorted(shown, key=_natural)]
     return pictures
+
+
+def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Orders frame2 before frame10."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)], name
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -58,6 +58,16 @@ class KRIA(nn.Module):
             coordinates.append(turn.read(part.flatten(1)))
         return torch.cat(coordinates, 1)
 
+    def hold(self, identity: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
+        """Identity codes [B, L, dim] with those coordinates that a key turns taken from other codes [B, L, dim]."""
+        change = self.coordinates(held) - self.coordinates(identity)
+        moves = []
+        for turn in self.turns:
+            assert isinstance(turn, KeyedTurn)
+            part, change = change.split([turn.rank, change.shape[1] - turn.rank], 1)
+            moves.append((part @ turn.colour).view(len(identity), -1, identity.shape[-1]))
+        return identity + torch.cat(moves, 1)
+
 
 class KeyedTurn(nn.Module):
     """Reflects, stretches and moves the whitened identity coordinates of one style group.

@@ -54,5 +54,9 @@ class MlpKRIA(nn.Module):
         ]
         return torch.cat(mapped, 1)
 
+    def hold(self, identity: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
+        """As `KRIA.hold`; an MLP turns the whole code."""
+        return held
+
 
 KINDS: Mapping[str, Callable[..., KRIA | MlpKRIA]] = {"turn": KRIA, "mlp": MlpKRIA}

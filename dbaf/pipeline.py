@@ -315,9 +315,21 @@ class Pipeline:
         result = self._run(image, change, refine_steps, progress, min_face, faces)
         known = result.faces if faces is None else faces.found  # a spared face was not missed
         total = _steps(result.faces, refine_steps)
-        result.suspects = self.suspects(result.picture, known, min_face, _looks(progress, total, total))
-        result.suspects += [face for face in result.faces if _replaced(result, face) < LEAST_REPLACED]
+        result.suspects = self.missed(result, known, min_face, _looks(progress, total, total))
         return result
+
+    def missed(
+        self, made: Result, known: list[Face], min_face: float = 40, looked: Callable[[], None] = lambda: None
+    ) -> list[Face]:
+        """The suspects of a finished picture, and those of its replaced faces of which too little was.
+
+        Args:
+            made: the finished picture.
+            known: its faces, those that were spared among them.
+            min_face, looked: see `FaceFinder.suspects`.
+        """
+        hardly = [face for face in made.faces if _replaced(made, face) < LEAST_REPLACED]
+        return self.suspects(made.picture, known, min_face, looked) + hardly
 
     def recover(
         self,

@@ -7,7 +7,7 @@ from dbaf.faces import Selection
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Attributes, Rendering
 
-from .border import check_counts, progress, to_outputs, to_pictures
+from .border import Pictures, check_counts, progress, to_outputs
 from .device import ready
 from .identity import Identities
 from .sockets import (
@@ -59,14 +59,14 @@ class MaarBlend(io.ComfyNode):
         attributes: PerPicture[Attributes | None],
     ) -> io.NodeOutput:
         ready(model)
-        pictures = to_pictures(image)
+        pictures = Pictures(image)
         count = check_counts(image=pictures, faces=faces, identity=identity, attributes=attributes)
         step = progress(sum(len(found.chosen) for found in faces))
-        made: list[Rendering | None] = []
-        for index in range(count):
+
+        def rendered(index: int) -> Rendering | None:
             codes, rest, found = identity[index], attributes[index], faces[index]
             if codes is None or rest is None:
-                made.append(None)
-            else:
-                made.append(model.render(pictures[index], found.chosen, codes, rest, step, found.spared))
-        return io.NodeOutput(*to_outputs(image, made))
+                return None
+            return model.render(pictures[index], found.chosen, codes, rest, step, found.spared)
+
+        return io.NodeOutput(*to_outputs(image, map(rendered, range(count))))

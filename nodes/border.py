@@ -1,6 +1,6 @@
 """The border between ComfyUI and `dbaf`: IMAGE batches, masks, progress and cancelling."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
@@ -13,8 +13,8 @@ from dbaf.stages import Rendering
 STEPS = 1000  # of a progress bar, for each picture whose own number of steps is not known beforehand
 
 
-def to_pictures(image: torch.Tensor) -> list[torch.Tensor]:
-    """IMAGE [B, H, W, 3 or 4] in [0, 1] -> B pictures [1, 3, H, W] in [-1, 1], without alpha.
+class Pictures(Sequence[torch.Tensor]):
+    """IMAGE [B, H, W, 3 or 4] in [0, 1] as B pictures [1, 3, H, W] in [-1, 1], without alpha, made when asked for.
 
     An 8-bit value arrives exactly as `dbaf.images` would have read it (v / 127.5 - 1), so that a node and the
     command line give the same bytes.
@@ -22,12 +22,19 @@ def to_pictures(image: torch.Tensor) -> list[torch.Tensor]:
     Raises:
         PictureError: another number of channels.
     """
-    if image.shape[-1] not in (3, 4):
-        raise PictureError(
-            f"The image has {image.shape[-1]} channels; DBAF takes RGB or RGBA. Convert it to RGB before this node."
-        )
-    planes = image[..., :3].float().movedim(-1, 1)  # [B, 3, H, W]
-    return list((planes * 255 / 127.5 - 1).split(1))
+
+    def __init__(self, image: torch.Tensor) -> None:
+        if image.shape[-1] not in (3, 4):
+            raise PictureError(
+                f"The image has {image.shape[-1]} channels; DBAF takes RGB or RGBA. Convert it to RGB before this node."
+            )
+        self.image = image
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.image[index][None, ..., :3].float().movedim(-1, 1) * 255 / 127.5 - 1
 
 
 def to_image(picture: torch.Tensor, mask: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
@@ -44,25 +51,29 @@ def to_image(picture: torch.Tensor, mask: torch.Tensor, original: torch.Tensor) 
 
 
 def to_outputs(
-    image: torch.Tensor, made: Sequence[Rendering | None]
+    image: torch.Tensor, made: Iterable[Rendering | None]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What was made of each picture of an IMAGE [B, H, W, C], None = nothing -> IMAGE, MASK, and a MASK for each face.
+
+    Renderings are taken one by one and not kept.
 
     Returns:
         IMAGE [B, H, W, C]; MASK [B, H, W] of all faces together; MASK [F, H, W] of the F faces of all pictures, in
         their order, or one of zeros if there is no face, since other nodes do not take an empty batch.
     """
-    images, masks, face_masks = [], [], []
+    images = torch.empty(image.shape, dtype=image.dtype)
+    masks = torch.zeros(image.shape[:3])
+    face_masks = []
     for index, rendering in enumerate(made):
         original = image[index : index + 1]
         if rendering is None:
-            images.append(original.cpu())
-            masks.append(torch.zeros(original.shape[:3]))
+            images[index] = original[0].cpu()
             continue
-        images.append(to_image(rendering.picture, rendering.mask, original))
-        masks.append(rendering.mask[:, 0].cpu())  # [1, H, W]
+        images[index] = to_image(rendering.picture, rendering.mask, original)[0]
+        masks[index] = rendering.mask[0, 0].cpu()
         face_masks.append(rendering.face_masks[:, 0].cpu())  # [faces, H, W]
-    return torch.cat(images), torch.cat(masks), torch.cat(face_masks or [torch.zeros(1, *image.shape[1:3])])
+    face_masks = [one for one in face_masks if len(one)]
+    return images, masks, torch.cat(face_masks or [torch.zeros(1, *image.shape[1:3])])
 
 
 def check_counts(**batches: Sequence[object]) -> int:
@@ -117,3 +128,14 @@ def each_picture_within(count: int) -> Iterator[tuple[int, Progress]]:
         within(0, 1)
         yield index, within
         within(1, 1)
+
+
+def clip_progress(count: int) -> Callable[[float], None]:
+    """A progress bar on the node for `count` frames: call the result with the number of frames that are done."""
+    bar = ProgressBar(count * STEPS)
+
+    def step(done: float) -> None:
+        bar.update_absolute(round(done * STEPS))
+        throw_exception_if_processing_interrupted()
+
+    return step

@@ -11,7 +11,7 @@ from dbaf.faces.draw import draw_faces
 from dbaf.images import from_pil, to_pil
 from dbaf.pipeline import Pipeline
 
-from .border import each_picture, to_pictures
+from .border import Pictures, each_picture
 from .device import ready
 from .sockets import KEEP, STOP, FacesSocket, PerPicture, min_face_input, model_input, schema, without_face_input
 
@@ -100,7 +100,7 @@ class DetectFaces(io.ComfyNode):
         mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         ready(model)
-        pictures = to_pictures(image)
+        pictures = Pictures(image)
         masks = _masks(mask, image) if choose == IN_MASK else None
         faces: PerPicture[Selection] = PerPicture()
         previews = []

@@ -7,7 +7,7 @@ from dbaf.faces import Selection
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Encoding
 
-from .border import check_counts, progress, to_pictures
+from .border import Pictures, check_counts, progress
 from .device import ready
 from .sockets import FacesSocket, LatentSocket, PerPicture, model_input, refine_steps_input, schema
 
@@ -36,7 +36,7 @@ class Encode(io.ComfyNode):
         cls, model: Pipeline, image: torch.Tensor, faces: PerPicture[Selection], refine_steps: int
     ) -> io.NodeOutput:
         ready(model)
-        pictures = to_pictures(image)
+        pictures = Pictures(image)
         latent: PerPicture[Encoding | None] = PerPicture()
         check_counts(image=pictures, faces=faces)
         step = progress(sum(len(found.chosen) for found in faces) * (refine_steps + 1))

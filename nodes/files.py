@@ -15,7 +15,7 @@ from dbaf.errors import PictureError
 from dbaf.files import replacing
 from dbaf.images import make_record, read_picture, to_pil, write_png
 
-from .border import check_counts, each_picture, to_pictures
+from .border import Pictures, check_counts, each_picture
 from .sockets import CapsuleSocket, PerPicture, schema, supported
 
 INSIDE, BESIDE = "in the picture", "in a file beside it"
@@ -121,7 +121,7 @@ class Save(io.ComfyNode):
         with_workflow: bool,
         capsule: PerPicture[bytes | None] | None = None,
     ) -> io.NodeOutput:
-        pictures = to_pictures(image)
+        pictures = Pictures(image)
         capsules = PerPicture([None] * len(pictures)) if capsule is None else capsule
         height, width = image.shape[1:3]
         place, name, number, subfolder, _ = folder_paths.get_save_image_path(

@@ -9,7 +9,7 @@ from dbaf.images import from_pil, to_pil
 from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 
-from .border import check_counts, each_picture, to_pictures
+from .border import Pictures, check_counts, each_picture
 from .sockets import CapsuleSocket, KeySocket, PerPicture, model_input, schema
 
 
@@ -46,7 +46,7 @@ class Seal(io.ComfyNode):
         key: Key,
         second_key: Key | None = None,
     ) -> io.NodeOutput:
-        before, after = to_pictures(original), to_pictures(image)
+        before, after = Pictures(original), Pictures(image)
         keys = [key] if second_key is None else [key, second_key]
         capsules: PerPicture[bytes | None] = PerPicture()
         for index in each_picture(check_counts(original=before, image=after)):
@@ -80,7 +80,7 @@ class Unseal(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, capsule: PerPicture[bytes | None], key: Key) -> io.NodeOutput:
-        pictures, originals = to_pictures(image), []
+        pictures, originals = Pictures(image), []
         for index in each_picture(check_counts(image=pictures, capsule=capsule)):
             data = capsule[index]
             if data is None:

@@ -10,6 +10,7 @@ from dbaf.images import MOST_REFINE_STEPS
 
 CATEGORY = "DBAF"
 STOP, KEEP = "stop with an error", "keep the picture as it is"
+ALBUM, CLIP = "album", "clip"
 
 ModelSocket = io.Custom("DBAF_MODEL")  # dbaf.pipeline.Pipeline
 KeySocket = io.Custom("DBAF_KEY")  # dbaf.keys.Key: redacted repr, refuses pickling
@@ -57,6 +58,17 @@ def without_face_input() -> io.Input:
         default=STOP,
         tooltip="What to do when no face is found in a picture, or none is chosen. Keeping it is right only if you "
         "know that nobody is in it: it comes out unchanged.",
+    )
+
+
+def batch_input() -> io.Input:
+    """How the pictures of a batch belong together."""
+    return io.Combo.Input(
+        "batch",
+        options=[ALBUM, CLIP],
+        default=ALBUM,
+        tooltip="album: each picture by itself. clip: the pictures are the frames of a video, in their order: each "
+        "person is followed and keeps one face, which moves without flickering.",
     )
 
 

@@ -1,11 +1,13 @@
 """DBAF Reconstruct, DBAF Anonymize Image and DBAF Recover Image: the whole way in one node."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
+from dbaf.clip import Progress as ClipProgress
+from dbaf.clip import anonymize_clip, recover_clip
 from dbaf.errors import NoFaceError, PictureError
 from dbaf.faces import Face, Selection
 from dbaf.faces.draw import draw_faces
@@ -14,14 +16,14 @@ from dbaf.keys import Key
 from dbaf.pipeline import Pipeline, Progress
 from dbaf.stages import Result
 
-from .border import check_counts, each_picture_within, to_outputs, to_pictures
-from .device import ready
+from .batches import Faces, album, clip
+from .border import Pictures, to_outputs
 from .sockets import (
+    CLIP,
     KEEP,
-    STOP,
     FacesSocket,
     KeySocket,
-    PerPicture,
+    batch_input,
     imprint_input,
     mask_outputs,
     min_face_input,
@@ -30,8 +32,6 @@ from .sockets import (
     schema,
     without_face_input,
 )
-
-Faces = PerPicture[Selection] | None
 
 
 def faces_input() -> io.Input:
@@ -81,7 +81,7 @@ class Reconstruct(io.ComfyNode):
         def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
             return model.reconstruct(picture, refine_steps, step, min_face, selection)
 
-        return io.NodeOutput(*to_outputs(image, _each(model, image, faces, without_face, work)))
+        return io.NodeOutput(*to_outputs(image, album(model, image, faces, without_face, work)))
 
 
 class AnonymizeImage(io.ComfyNode):
@@ -110,6 +110,7 @@ class AnonymizeImage(io.ComfyNode):
                     tooltip="Off: an error if a place in the finished picture may show a face that was not replaced. "
                     "On: it passes, with a red box in the preview and a line in the report. Look there.",
                 ),
+                batch_input(),
                 faces_input(),
             ],
             outputs=[
@@ -134,6 +135,7 @@ class AnonymizeImage(io.ComfyNode):
         without_face: str,
         min_face: int,
         accept_suspects: bool,
+        batch: str,
         faces: Faces = None,
     ) -> io.NodeOutput:
         def check(suspects: list[Face]) -> None:
@@ -154,18 +156,31 @@ class AnonymizeImage(io.ComfyNode):
             check(result.suspects)
             return result
 
-        made = _each(model, image, faces, without_face, work)
-        outputs = to_outputs(image, made)
-        previews, lines = [], []
-        for index, result in enumerate(made):
-            selection = Selection([], []) if faces is None else faces[index]
-            if faces is None and result is not None:
-                selection = Selection(result.faces, [True] * len(result.faces))
-            picture = to_pil(outputs[0][index : index + 1, ..., :3].movedim(-1, 1) * 2 - 1)
-            suspects = [] if result is None else result.suspects
-            previews.append((from_pil(draw_faces(picture, selection, suspects)).rgb.movedim(1, -1) + 1) / 2)
-            lines.append(_told(index, result, selection, imprint))
-        return io.NodeOutput(*outputs, torch.cat(previews), "\n".join(lines))
+        def follow(frames: Pictures, step: ClipProgress) -> Iterator[Result]:
+            for result in anonymize_clip(model, frames, key, None, refine_steps, step, imprint, min_face, faces):
+                check(result.suspects)
+                yield result
+
+        results = (
+            clip(model, image, faces, without_face, follow)
+            if batch == CLIP
+            else album(model, image, faces, without_face, work)
+        )
+        previews, lines = torch.empty(*image.shape[:3], 3), []
+
+        def told() -> Iterator[Result | None]:
+            for index, result in enumerate(results):
+                selection = Selection([], []) if faces is None else faces[index]
+                if faces is None and result is not None:
+                    selection = Selection(result.faces, [True] * len(result.faces))
+                picture = to_pil(Pictures(image)[index] if result is None else result.picture)
+                boxes = draw_faces(picture, selection, [] if result is None else result.suspects)
+                previews[index] = (from_pil(boxes).rgb[0].movedim(0, -1) + 1) / 2
+                lines.append(_told(index, result, selection, imprint))
+                yield result
+
+        outputs = to_outputs(image, told())
+        return io.NodeOutput(*outputs, previews, "\n".join(lines))
 
 
 class RecoverImage(io.ComfyNode):
@@ -187,6 +202,7 @@ class RecoverImage(io.ComfyNode):
                 refine_steps_input(),
                 without_face_input(),
                 min_face_input(),
+                batch_input(),
                 faces_input(),
             ],
             outputs=[
@@ -207,46 +223,28 @@ class RecoverImage(io.ComfyNode):
         refine_steps: int,
         without_face: str,
         min_face: int,
+        batch: str,
         faces: Faces = None,
     ) -> io.NodeOutput:
         def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
             return model.recover(picture, key, None, refine_steps, step, min_face, selection)
 
-        made = _each(model, image, faces, without_face, work)
-        lines = [_told_back(index, result) for index, result in enumerate(made)]
-        return io.NodeOutput(*to_outputs(image, made), "\n".join(lines))
+        def follow(frames: Pictures, step: ClipProgress) -> Iterator[Result]:
+            return recover_clip(model, frames, key, None, refine_steps, step, min_face, faces)
 
+        results = (
+            clip(model, image, faces, without_face, follow)
+            if batch == CLIP
+            else album(model, image, faces, without_face, work)
+        )
+        lines: list[str] = []
 
-def _each(
-    model: Pipeline,
-    image: torch.Tensor,
-    faces: Faces,
-    without_face: str,
-    work: Callable[[torch.Tensor, Selection | None, Progress], Result],
-) -> list[Result | None]:
-    """What `work` makes of each picture of an IMAGE; None where there is nothing to do and the user allowed it.
+        def told() -> Iterator[Result | None]:
+            for index, result in enumerate(results):
+                lines.append(_told_back(index, result))
+                yield result
 
-    Raises:
-        NoFaceError, PictureError: with the number of the picture.
-    """
-    ready(model)
-    pictures = to_pictures(image)
-    if faces is not None:
-        check_counts(image=pictures, faces=faces)
-    made: list[Result | None] = []
-    for index, step in each_picture_within(len(pictures)):
-        try:
-            made.append(work(pictures[index], None if faces is None else faces[index], step))
-        except NoFaceError:
-            if without_face == STOP and faces is None:  # else DBAF Detect Faces has asked
-                raise NoFaceError(
-                    f"No face was found in picture {index + 1} of {len(pictures)}. Take it out, lower 'min_face', or "
-                    f"set 'without_face' to '{KEEP}' if nobody is in it."
-                ) from None
-            made.append(None)
-        except PictureError as error:
-            raise type(error)(f"Picture {index + 1} of {len(pictures)}: {error}") from None
-    return made
+        return io.NodeOutput(*to_outputs(image, told()), "\n".join(lines))
 
 
 def _places(suspects: list[Face]) -> str:
@@ -267,7 +265,7 @@ def _told(index: int, result: Result | None, selection: Selection, imprint: bool
 
 def _told_back(index: int, result: Result | None) -> str:
     """The line of a report on one recovered picture."""
-    if result is None:
+    if result is None or not result.faces:
         return f"Picture {index + 1}: nobody to bring back, left as it is."
     faces, known = len(result.faces), result.restored.count(True)
     line = f"Picture {index + 1}: {known} of {faces} face(s) from their imprints"

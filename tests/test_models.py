@@ -84,6 +84,18 @@ def test_kria_leads_back_under_the_same_key_only() -> None:
 
 
 @torch.no_grad()
+def test_kria_holds_what_a_key_turns_and_nothing_else() -> None:
+    kria = fitted_kria()
+    codes, others, keys = noise(3, 7, 32), noise(3, 7, 32) + 1, noise(3, 3, 32)
+    held = kria.hold(codes, others)
+    torch.testing.assert_close(kria.coordinates(held), kria.coordinates(others), atol=1e-4, rtol=0)
+    torch.testing.assert_close(kria.hold(held, codes), codes, atol=1e-4, rtol=0)  # the rest is as it was
+    # the new identity does not depend on what was replaced: nothing of it can show
+    turned = kria(held, keys) - held
+    torch.testing.assert_close(turned, kria(kria.hold(others * 2, others), keys) - kria.hold(others * 2, others))
+
+
+@torch.no_grad()
 def test_maar_gives_a_map_for_every_scale() -> None:
     maar = MAAR({str(px): channels for px, channels in FEATURE_CHANNELS.items()}, dim=32).eval()
     maps = maar({px: noise(2, channels, px, px) for px, channels in FEATURE_CHANNELS.items()})

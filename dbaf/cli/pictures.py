@@ -1,13 +1,14 @@
 """`dbaf anonymize`, `recover` and `reconstruct`: what is done with pictures."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dbaf.cli.batches import run_batch
+from dbaf.cli.clips import check_clip, check_face, clip_results
 from dbaf.cli.options import (
     CopyFaceless,
     Device,
@@ -35,12 +36,14 @@ from dbaf.errors import NoFaceError, PictureError
 from dbaf.keys import Key, new_nonce
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
 
     from dbaf.batch import Processed
     from dbaf.faces import Face
     from dbaf.images import Picture
     from dbaf.pipeline import Pipeline
+    from dbaf.stages import Result
 
 
 def anonymize(
@@ -57,6 +60,12 @@ def anonymize(
         ),
     ] = None,
     album: Annotated[bool, typer.Option("--album", help="The pictures belong together: --linkage linked.")] = False,
+    clip: Annotated[
+        bool,
+        typer.Option(
+            "--clip", help="IN is a folder of frames, in the order of their names: a person keeps one face in all."
+        ),
+    ] = False,
     seal: Annotated[
         SealChoice,
         typer.Option(
@@ -92,12 +101,26 @@ def anonymize(
         raise typer.BadParameter("It takes no key and no seal: nobody is to undo it.", param_hint="--linkage")
     if recipient and seal == SealChoice.none:
         raise typer.BadParameter("Without --seal there is nothing for a recipient to open.", param_hint="--recipient")
+    if clip:
+        check_clip(inputs, skip_existing)
     with errors():
         key = Key.generate() if irreversible else open_key(key_file, key_env, passphrase_env)
         later = "Seal without it, then let it in with: python -m dbaf key wrap"
         keys = [key, *(open_other(path, None, later) for path in recipient or [])]
         model = open_model(model)
     load = _loader(device, model)
+    hidden = imprint and not irreversible
+    clip_nonce = new_nonce() if clip and linkage != LinkageChoice.linked else None
+
+    @functools.cache
+    def frames() -> "Callable[[Path], Result]":
+        from dbaf.batch import plan
+        from dbaf.clip import anonymize_clip
+
+        def follow(pictures: "Iterator[torch.Tensor]") -> "Iterator[Result]":
+            return anonymize_clip(load(), pictures, key, clip_nonce, refine_steps, imprint=hidden, min_face=min_face)
+
+        return clip_results([task.source for task in plan(inputs, out)], follow)
 
     def process(picture: "Picture", source: Path) -> "Processed":
         from dbaf.batch import Processed
@@ -108,15 +131,17 @@ def anonymize(
 
         if picture.record is not None:  # the same key twice leads back: a second reflection undoes the first
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
-        nonce = None if linkage == LinkageChoice.linked else new_nonce()
-        hidden = imprint and not irreversible
-        pipeline = load()
-        try:
-            result = pipeline.anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face)
-        except NoFaceError:  # before its pixels may be copied as they are
-            _refuse(pipeline.suspects(picture.rgb, [], min_face), accept_suspects)
-            raise
+        if clip:
+            nonce, result = clip_nonce, frames()(source)
+        else:
+            nonce, pipeline = None if linkage == LinkageChoice.linked else new_nonce(), load()
+            try:
+                result = pipeline.anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face)
+            except NoFaceError:  # before its pixels may be copied as they are
+                _refuse(pipeline.suspects(picture.rgb, [], min_face), accept_suspects)
+                raise
         _refuse(result.suspects, accept_suspects)
+        check_face(result)
         image = to_pil(result.picture, picture.alpha, picture.grey)
         record = make_record(nonce, refine_steps, irreversible)
         capsule = None

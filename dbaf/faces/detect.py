@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -76,7 +77,12 @@ class FaceFinder(nn.Module):
             shown = max(min(x1, width) - max(x0, 0), 0) * max(min(y1, height) - max(y0, 0), 0)
             inside = shown >= VISIBLE * (x1 - x0) * (y1 - y0)
             big = max(x1 - x0, y1 - y0) >= min_face
-            if inside and big and presence >= _needed(score) and not any(_same(face.box, other.box) for other in found):
+            if (
+                inside
+                and big
+                and presence >= _needed(score)
+                and not any(same_place(face.box, other.box) for other in found)
+            ):
                 found.append(face)
         return sorted(
             found,
@@ -105,7 +111,7 @@ class FaceFinder(nn.Module):
                 continue
             face, presence = self._trace(picture, box, points, score)
             boxes, others = [tuple(box.tolist()), face.box], [*known, *found]
-            new = not any(_same(one, other.box) for one in boxes for other in others)
+            new = not any(same_place(one, other.box) for one in boxes for other in others)
             if new and (score >= LIKELY or presence >= min(TRACE, _needed(score))):
                 found.append(face)
         return found
@@ -117,12 +123,16 @@ class FaceFinder(nn.Module):
         Args:
             picture: [1, 3, H, W] in [-1, 1].
             points: as `Face.points`, in pixels of `picture`.
+
+        Returns:
+            A face whose `score` is the presence that the mesh gives: near 0 where there is none.
         """
         centre, reach = (
             points.mean(dim=0),
             1.2 * (points - points.mean(dim=0)).norm(dim=1).max(),
         )
-        return self._trace(picture, torch.cat([centre - reach, centre + reach]), points, 1.0)[0]
+        face, presence = self._trace(picture, torch.cat([centre - reach, centre + reach]), points, 1.0)
+        return replace(face, score=presence)
 
     def _candidates(
         self, picture: torch.Tensor, min_face: float, least: float, looked: Callable[[], None]
@@ -259,7 +269,7 @@ def _iou(box: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     return shared / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) - shared)
 
 
-def _same(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+def same_place(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     """Whether two mesh boxes show one face: one's centre, or more than half of the smaller one, lies in the other."""
     for outer, inner in ((one, other), (other, one)):
         x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from dbaf.errors import PictureError
 from dbaf.faces import Face, FaceFinder, crop
 from dbaf.faces.align import square
-from dbaf.faces.detect import _same
+from dbaf.faces.detect import same_place
 from dbaf.weights.bundle import bundle_folder
 
 
@@ -121,8 +121,8 @@ def test_faces_take_part_in_training(finder: FaceFinder, small: torch.Tensor) ->
 
 def test_two_boxes_are_one_face_when_a_centre_lies_in_the_other() -> None:
     face = (100.0, 100.0, 200.0, 220.0)
-    assert _same(face, (55.0, 60.0, 155.0, 170.0))  # a ghost over the forehead
-    assert not _same(face, (190.0, 100.0, 290.0, 220.0))  # cheek to cheek
+    assert same_place(face, (55.0, 60.0, 155.0, 170.0))  # a ghost over the forehead
+    assert not same_place(face, (190.0, 100.0, 290.0, 220.0))  # cheek to cheek
 
 
 def test_a_second_look_names_what_was_left_out(finder: FaceFinder, small: torch.Tensor) -> None:
@@ -130,7 +130,7 @@ def test_a_second_look_names_what_was_left_out(finder: FaceFinder, small: torch.
     first, second = finder.find(picture)
     assert finder.suspects(picture, [first, second]) == []
     (left_out,) = finder.suspects(picture, [first])
-    assert _same(left_out.box, second.box)
+    assert same_place(left_out.box, second.box)
     assert finder.suspects(picture, [first], min_face=300) == []
 
 

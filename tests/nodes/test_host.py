@@ -163,7 +163,7 @@ def to_prompt(graph: dict[str, Any], **widgets: Any) -> dict[str, Any]:
             name = entry["name"]
             if "widget" in entry:
                 inputs[name] = widgets.get(name, next(values))
-            elif entry["link"] is not None:
+            if entry["link"] is not None:
                 inputs[name] = sources[entry["link"]]
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return prompt
@@ -190,7 +190,7 @@ def test_nodes_help_and_templates_are_found(server: Server) -> None:
         "first",
         "second",
     ]
-    names = ["anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle"]
+    names = ["anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle", "video"]
     assert sorted(server.json("/workflow_templates")["comfyui-dbaf"]) == names
     for name in names:
         assert server.get(f"/api/workflow_templates/comfyui-dbaf/{name}.jpg")[:2] == b"\xff\xd8"
@@ -295,7 +295,7 @@ def test_batch_with_an_empty_picture(server: Server) -> None:
 def whole(image: str, **widgets: Any) -> dict[str, Any]:
     """A picture through DBAF Anonymize Image, in API format; the image comes out of node 4."""
     defaults = {"imprint": True, "refine_steps": 0, "without_face": "stop with an error", "min_face": 40}
-    chosen = defaults | {"accept_suspects": False} | widgets
+    chosen = defaults | {"accept_suspects": False, "batch": "album"} | widgets
     return {
         "1": {"class_type": "DBAF_LoadModel", "inputs": {"name": "mobile"}},
         "2": {"class_type": "DBAF_Key", "inputs": {"key_name": "first"}},
@@ -352,6 +352,48 @@ def test_spared_face_and_mask(server: Server) -> None:
     assert torch.equal(pixels(same), pixels(server.base / "input" / "person.png"))
 
 
+def test_a_video(server: Server) -> None:
+    """Frames to MP4 and through the template; count, order and what nobody replaced stay."""
+    film = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": "person.png"}},
+        "2": {"class_type": "LoadImage", "inputs": {"image": "wall.png"}},
+        "3": {"class_type": "RepeatImageBatch", "inputs": {"image": ["1", 0], "amount": 4}},
+        "4": {"class_type": "ImageBatch", "inputs": {"image1": ["3", 0], "image2": ["2", 0]}},
+        "5": {"class_type": "CreateVideo", "inputs": {"images": ["4", 0], "fps": 10.0}},
+        "11": {
+            "class_type": "SaveVideo",
+            "inputs": {"video": ["5", 0], "filename_prefix": "film", "format": "auto", "codec": "auto"},
+        },
+    }
+    (path,) = server.saved(server.run(film))
+    shutil.copy(path, server.base / "input" / "film.mp4")
+    prompt = to_prompt(template("video"), file="film.mp4", key_name="first")
+    save, report = (
+        next(n for n, e in prompt.items() if e["class_type"] == kind) for kind in ("SaveVideo", "PreviewAny")
+    )
+    node = next(n for n, e in prompt.items() if e["class_type"] == "DBAF_AnonymizeImage")
+    prompt["20"] = {"class_type": "SaveImage", "inputs": {"images": [node, 0], "filename_prefix": "frame"}}
+    entry = server.run(prompt)
+    (made,) = server.saved(entry, save)
+    assert made.suffix == ".mp4"
+    lines = entry["outputs"][report]["text"][0].splitlines()
+    assert lines == [f"Picture {n}: {int(n < 5)} face(s) replaced." for n in range(1, 6)]
+    frames = [pixels(path) for path in server.saved(entry, "20")]
+    assert len(frames) == 5
+    person, wall = pixels(server.base / "input" / "person.png"), frames[-1]
+    assert (frames[0] - person).abs().amax() > 0.1
+    assert (wall - pixels(server.base / "input" / "wall.png")).abs().amax() < 0.05
+    assert (frames[0] - frames[1]).abs().mean() < 0.01
+    prompt = whole("person.png", batch="clip")
+    prompt["7"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 3}}
+    prompt["4"]["inputs"]["image"] = ["7", 0]
+    back = {"model": ["1", 0], "image": ["4", 0], "key": ["2", 0], "refine_steps": 0, "min_face": 40, "batch": "clip"}
+    prompt["8"] = {"class_type": "DBAF_RecoverImage", "inputs": back | {"without_face": "stop with an error"}}
+    prompt["9"] = {"class_type": "PreviewAny", "inputs": {"source": ["8", 3]}}
+    entry = server.run(prompt)
+    assert entry["outputs"]["9"]["text"][0].count("1 of 1 face(s) from their imprints.") == 3
+
+
 def test_lists_of_images_stay_lists(server: Server) -> None:
     prompt = whole("person.png")
     prompt["7"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 2}}
@@ -403,12 +445,16 @@ def test_cancel(server: Server) -> None:
     for node in ("5", "7", "10"):
         steps[node]["inputs"]["image"] = ["20", 0]
     refining = whole("person.png", refine_steps=300)
+    clip = whole("person.png", batch="clip")
+    clip["9"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 64}}
+    clip["4"]["inputs"]["image"] = ["9", 0]
     large = whole("person.png")
     scaled = {"image": ["3", 0], "upscale_method": "bilinear", "width": 3840, "height": 3072, "crop": "disabled"}
     large["9"] = {"class_type": "ImageScale", "inputs": scaled}
     large["4"]["inputs"]["image"] = ["9", 0]
-    for prompt in (steps, refining, large):
-        assert cancelled_after(server, prompt) < 2
+    prompts = {"steps": steps, "refining": refining, "clip": clip, "large": large}
+    seconds = {name: cancelled_after(server, prompt) for name, prompt in prompts.items()}
+    assert max(seconds.values()) < 2, seconds
     assert not list((server.base / "output").glob("never*"))
     (after,) = server.saved(server.run(whole("person.png")))  # it left nothing behind
     (steps_again,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))

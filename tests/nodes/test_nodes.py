@@ -110,8 +110,8 @@ def test_pictures_arrive_as_the_library_reads_them(nodes: dict[str, Any]) -> Non
     border = nodes["DBAF_Encode"].execute.__globals__
     values = torch.arange(256)
     image = (values / 255).view(1, 16, 16, 1).expand(1, 16, 16, 3)
-    (picture,) = border["to_pictures"](image)
+    (picture,) = border["Pictures"](image)
     assert torch.equal(picture[0, 0].flatten(), values / 127.5 - 1)
-    to_image = border["to_pictures"].__globals__["to_image"]
+    to_image = border["Pictures"].__init__.__globals__["to_image"]
     back = to_image(picture, torch.ones(1, 1, 16, 16), image)
     assert torch.equal((back[0, ..., 0] * 255).to(torch.uint8).flatten(), values.to(torch.uint8))  # as Save Image does

@@ -13,7 +13,7 @@ from PIL import Image
 
 PACK = Path(__file__).resolve().parents[2]
 CORE = json.loads((Path(__file__).parent / "core_nodes.json").read_text())  # recorded from ComfyUI 0.3.64
-NAMES = ["anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle"]
+NAMES = ["anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle", "video"]
 LARGEST = 60_000  # bytes of a thumbnail
 
 with_comfy_cli = pytest.mark.skipif(
@@ -67,6 +67,8 @@ def test_template_gives_nothing_away(name: str) -> None:
     for node in template(name)["nodes"]:
         if node["type"] == "LoadImage":
             assert node["widgets_values"][0] == "example.png"
+        if node["type"] == "LoadVideo":
+            assert node["widgets_values"][0] == "example.mp4"
         if node["type"] == "DBAF_Key":
             assert node["widgets_values"] == ["environment variable"]
         if node["type"] != "MarkdownNote":

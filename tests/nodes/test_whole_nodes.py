@@ -1,5 +1,6 @@
 """Choosing and sparing faces, the nodes that do everything in one, and mixing identities."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 
 from dbaf.errors import NoFaceError, PictureError
 from dbaf.keys import Key
-from dbaf.stages import Identity
+from dbaf.stages import Identity, Result
 
 STOP, KEEP = "stop with an error", "keep the picture as it is"
 
@@ -28,6 +29,7 @@ def detect(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: 
 
 def anonymize(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: Any) -> tuple[Any, ...]:
     widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": False}
+    widgets["batch"] = "album"
     return nodes["DBAF_AnonymizeImage"].execute(pipeline, image, Key.generate(), **(widgets | chosen)).args
 
 
@@ -138,7 +140,7 @@ def test_pictures_that_stay_are_looked_at_too(nodes: dict[str, Any], pipeline: A
 
 def test_recover_and_reconstruct_image(nodes: dict[str, Any], pipeline: Any) -> None:
     image = make_image([2, 0], 4)
-    made = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40).args
+    made = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40, "album").args
     assert made[3].splitlines() == [
         "Picture 1: 2 of 2 face(s) from their imprints.",
         "Picture 2: nobody to bring back, left as it is.",
@@ -148,6 +150,47 @@ def test_recover_and_reconstruct_image(nodes: dict[str, Any], pipeline: Any) -> 
     assert [codes.unique().tolist() for codes in pipeline.rendered] == [[-1], [0]]
     for outputs in (made, again):
         assert [output.shape for output in outputs[:3]] == [image.shape, image.shape[:3], (2, *image.shape[1:3])]
+
+
+def empty_result(picture: torch.Tensor) -> Result:
+    nothing = torch.zeros_like(picture[:, :1])
+    owner = torch.full(picture.shape[-2:], -1)
+    return Result(picture, nothing, owner, [], [], torch.zeros(0, 23, 512), [])
+
+
+def test_clips(nodes: dict[str, Any], pipeline: Any, host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frames go through `dbaf.clip`, one by one and in their order; it has tests of its own."""
+    calls: list[Any] = []
+
+    def follow(
+        model: Any, frames: Any, key: Key, nonce: None, steps: int, progress: Any, *rest: Any
+    ) -> Iterator[Result]:
+        calls.append(rest)
+        for number, frame in enumerate(frames):
+            progress(number + 0.5)
+            try:
+                yield model.anonymize(frame, key, nonce, steps, lambda *_: None, True, 40, None)
+            except NoFaceError:
+                yield empty_result(frame)
+            progress(number + 1)
+
+    monkeypatch.setitem(nodes["DBAF_AnonymizeImage"].execute.__globals__, "anonymize_clip", follow)
+    monkeypatch.setitem(nodes["DBAF_RecoverImage"].execute.__globals__, "recover_clip", follow)
+    image = make_image([1, 0, 2])
+    out, _, face_masks, preview, report = anonymize(nodes, pipeline, image, without_face=KEEP, batch="clip")
+    alone = anonymize(nodes, pipeline, image, without_face=KEEP)
+    assert torch.equal(out, alone[0])
+    assert [len(face_masks), len(preview), len(report.splitlines())] == [3, 3, 3]
+    assert torch.equal(out[1], image[1])
+    assert host.progress == [3000, 3000]
+    assert calls == [(True, 40, None)]
+    with pytest.raises(NoFaceError, match="No face was found in picture 2 of 3"):
+        anonymize(nodes, pipeline, image, batch="clip")
+    pipeline.suspected = pipeline.detect(image[:1].movedim(-1, 1) * 2 - 1)
+    with pytest.raises(PictureError, match="Picture 1 of 3: 1 place"):
+        anonymize(nodes, pipeline, image, without_face=KEEP, batch="clip")
+    back = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40, "clip").args
+    assert back[3].splitlines()[1] == "Picture 2: nobody to bring back, left as it is."
 
 
 def test_faces_of_another_batch_are_named(nodes: dict[str, Any], pipeline: Any) -> None:
