@@ -239,7 +239,7 @@ class Pipeline:
         kept = kept.to(picture.device)
         grey = bool((picture.amax(1) - picture.amin(1)).max() <= GREY)
         done = itertools.count(1)
-        for index in sorted(range(len(faces)), key=lambda number: _area(faces[number])):  # the nearest comes last
+        for index in sorted(range(len(faces)), key=lambda number: faces[number].area):  # the nearest comes last
             face = faces[index]
             latent = identity.whole(index, attributes)  # [1, L, 512]
             noise = self.maar({px: maps[index : index + 1] for px, maps in attributes.features.items()})
@@ -328,7 +328,7 @@ class Pipeline:
             known: its faces, those that were spared among them.
             min_face, looked: see `FaceFinder.suspects`.
         """
-        hardly = [face for face in made.faces if _replaced(made, face) < LEAST_REPLACED]
+        hardly = [face for face in made.faces if made.replaced(face) < LEAST_REPLACED]
         return self.suspects(made.picture, known, min_face, looked) + hardly
 
     def recover(
@@ -392,18 +392,6 @@ class Pipeline:
         made = self.render(picture, chosen, identity, attributes, stepped, faces.spared)
         latents = torch.cat([identity.whole(index, attributes) for index in range(len(chosen))])
         return Result(made.picture, made.mask, made.owner, made.imprinted, chosen, latents, identity.restored)
-
-
-def _area(face: Face) -> float:
-    """Of a face's box: of two that overlap, the larger one is in front."""
-    x0, y0, x1, y1 = face.box
-    return (x1 - x0) * (y1 - y0)
-
-
-def _replaced(made: Rendering, face: Face) -> float:
-    """The share of a face's outline, within the picture, that was replaced."""
-    inside = covered(face.mesh[:, :2], face.quad, *made.mask.shape[-2:]).to(made.mask.device)
-    return float((made.mask[0, 0][inside] > 0.5).float().mean()) if inside.any() else 1.0
 
 
 def _steps(faces: list[Face], refine_steps: int) -> int:

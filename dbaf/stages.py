@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from dbaf.faces import Face
+from dbaf.faces.mask import covered
 from dbaf.images import to_pil
 
 
@@ -80,6 +81,11 @@ class Rendering:
         """The mask of each face [F, 1, H, W]; where faces overlap, a pixel belongs to the one in front."""
         numbers = torch.arange(len(self.imprinted), device=self.owner.device)
         return self.mask * (self.owner == numbers[:, None, None])[:, None].to(self.mask)
+
+    def replaced(self, face: Face) -> float:
+        """The share of a face's outline, within the picture, that was replaced."""
+        inside = covered(face.mesh[:, :2], face.quad, *self.mask.shape[-2:]).to(self.mask.device)
+        return float((self.mask[0, 0][inside] > 0.5).float().mean()) if inside.any() else 1.0
 
 
 @dataclass

@@ -42,6 +42,12 @@ class Face:
         """FFHQ crop square [4, 2] float64: top-left, bottom-left, bottom-right, top-right."""
         return ffhq_quad(self.points)
 
+    @property
+    def area(self) -> float:
+        """Of the box, in pixels; of two faces that overlap, the larger one is in front."""
+        x0, y0, x1, y1 = self.box
+        return (x1 - x0) * (y1 - y0)
+
     @classmethod
     def from_mesh(cls, mesh: torch.Tensor, score: float) -> "Face":
         """The face that a mesh [468, 3] in picture pixels describes."""
