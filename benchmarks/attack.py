@@ -111,6 +111,7 @@ def measure(rows: torch.Tensor, gallery: torch.Tensor, ranks: Sequence[int], tur
         some, rest = rows[order[:most]], rows[order[most:]]
         people += [str(int(number)) for number in order[most:]]
         guesses = {"output itself": rest[:, 1], "right key": rest[:, 2], "wrong key": rest[:, 3]}
+        guesses["output's opposite"] = -rest[:, 1]  # a reflection of most coordinates points away from the original
         for count in KNOWN:
             guesses[f"{count} pairs"] = undo(rest[:, 1], some[:count, 0], some[:count, 1], ranks, turned)
         for name, guess in guesses.items():

@@ -86,7 +86,7 @@ class KeyedTurn(nn.Module):
 
     def __init__(self, width: int, rank: int, stretch: float, move: float, dim: int) -> None:
         super().__init__()
-        self.rank, self.turned, self.stretch, self.move = rank, rank // 2, stretch, move
+        self.rank, self.turned, self.stretch, self.move = rank, 3 * rank // 5, stretch, move
         self.register_buffer("centre", torch.zeros(width))  # mean identity code
         self.register_buffer("whiten", torch.zeros(width, rank))  # code -> coordinates of unit variance
         self.register_buffer("colour", torch.zeros(rank, width))  # and back: colour @ whiten = 1

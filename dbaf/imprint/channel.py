@@ -72,7 +72,7 @@ def read(picture: torch.Tensor, blocks: torch.Tensor, length: int) -> bytes | No
 
     Args:
         picture: as it was written, or after JPEG; not scaled, turned or cropped.
-        blocks: [H // 8, W // 8] bool, about those that `write` was given.
+        blocks: [H // 8, W // 8] bool, those that `write` was given, and others.
         length: bytes.
 
     Returns:
@@ -84,7 +84,10 @@ def read(picture: torch.Tensor, blocks: torch.Tensor, length: int) -> bytes | No
     top, left, usable = window
     count = (length + PARITY) * 8
     spectrum = _dct(_blocks(_luma(_levels(_area(picture, top, left, usable))))[usable])  # [N, 8, 8]
-    votes = torch.cos(_carriers(spectrum) * (2 * math.pi / STEP))  # 1: a 0, -1: a 1
+    angle = _carriers(spectrum) * (2 * math.pi / STEP)  # [N, C]
+    # a block that was written to has all its carriers near multiples of half a step; others have no say
+    written = torch.cos(2 * angle).mean(1, keepdim=True).clamp(min=0)
+    votes = written * torch.cos(angle)  # positive: a 0, negative: a 1
     places = _places(top, left, usable, count)
     tally = torch.zeros(count, dtype=torch.float64).index_add(0, places.flatten(), votes.flatten())
     try:

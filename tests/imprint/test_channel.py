@@ -95,3 +95,13 @@ def test_two_faces_do_not_disturb_each_other(picture: torch.Tensor) -> None:
 
 def test_longest_code_word_fits_the_field() -> None:
     assert 64 + 16 + PARITY <= 255
+
+
+def test_blocks_that_were_not_written_to_have_no_say(picture: torch.Tensor, mask: torch.Tensor) -> None:
+    """A fringe or a mask stays as it is, and must not confuse the reader, who sees the whole face."""
+    written_to = mask.clone()
+    written_to[:56] = False  # the upper third
+    written = write(picture, whole_blocks(written_to), DATA)
+    assert written is not None
+    assert read(written, whole_blocks(mask), len(DATA)) == DATA
+    assert read(jpeg(written, 90), whole_blocks(mask), len(DATA)) == DATA
