@@ -73,8 +73,8 @@ class KeyedTurn(nn.Module):
     """Reflects, stretches and moves the whitened identity coordinates of one style group.
 
     The part of a code that lies in the key's subspace changes its sign. With half of the dimensions the new coordinates
-    would not correlate with the old ones, over keys, nor with those under another key. The subspace has three fifths, since
-    what else an encoder sees in the picture speaks for the old identity (`benchmarks/attack.py`).
+    would not correlate with the old ones, over keys, nor with those under another key. The subspace has three fifths,
+    since what else an encoder sees in the picture speaks for the old identity (`benchmarks/attack.py`).
     """
 
     centre: torch.Tensor
