@@ -85,7 +85,7 @@ class Film:
         owner = torch.zeros(picture.shape[-2:], dtype=torch.int16)
         return Rendering(picture + 1, torch.ones_like(picture[:, :1]), owner, [False] * len(faces))
 
-    def suspects(self, picture: torch.Tensor, known: list[Face], min_face: float, looked: Any) -> list[Face]:
+    def missed(self, made: Result, known: list[Face], min_face: float, looked: Any) -> list[Face]:
         looked()
         self.known = known
         return self.suspected
