@@ -19,7 +19,7 @@ from dbaf.errors import NoFaceError, PictureError, WeightsError
 from dbaf.faces import Face, FaceFinder, Selection, crop, paste
 from dbaf.faces.contour import bend
 from dbaf.faces.mask import covered, inner_mask, reach, to_square
-from dbaf.faces.occlusion import OcclusionNet, above_brows
+from dbaf.faces.occlusion import OcclusionNet, around_features, spread
 from dbaf.generators import load_generator
 from dbaf.images import from_pil
 from dbaf.imprint import LatentCode, open_imprint, seal_imprint
@@ -266,7 +266,7 @@ class Pipeline:
         return Rendering(picture, mask, owner, imprinted)
 
     def _fringe(self, patch: torch.Tensor, mesh: torch.Tensor) -> torch.Tensor:
-        """Hair on the forehead of a new face, mesh [468, 2], which would end at the edge of its patch [1, 3, S, S].
+        """Hair that hangs into a new face, mesh [468, 2], and would end at the edge of its patch [1, 3, S, S].
 
         Returns:
             [1, 1, 256, 256] in [0, 1]; 0 if the model does not see that.
@@ -275,7 +275,8 @@ class Pipeline:
             return patch.new_zeros(1, 1, SIZE, SIZE)
         inside = inner_mask(reach(mesh)[None].float(), SIZE).to(self.device)
         small = F.interpolate(patch, size=SIZE, mode="area").to(self.device)
-        return (self.occlusion.front(small, inside) * above_brows(mesh).to(inside)).to(patch)
+        hair = spread(self.occlusion.front(small, inside))  # strands are seen in part, and have shadows
+        return (hair * around_features(mesh).to(inside)).to(patch)
 
     def anonymize(
         self,

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dbaf.encoders.mobilenet import CHANNELS, TAPS, MobileNetV2
-from dbaf.faces.face import BROWS
+from dbaf.faces.face import BROWS, LEFT_EYE, RIGHT_EYE
 
 SIZE = 256  # px of the aligned face that it looks at
 STRIDES = (2, 4, 8, 16)
@@ -17,6 +17,7 @@ STRIDE_2 = 1  # index in MobileNetV2's `features` of the last layer at that stri
 WIDTH = {2: 16} | CHANNELS
 UNSURE, CERTAIN = 0.35, 0.65  # probabilities from which a place begins to stay, and from which it stays whole
 GROWTH = 40  # steps of growth from the edge of a face, each by two of 128 pixels
+SPREAD, SOFT = 14, 6  # px by which hair of new faces is widened, and over which its edge is softened
 CLEAR = 0.03  # what is above the eyebrows begins so far from them, in sides of the square
 
 
@@ -87,3 +88,21 @@ def above_brows(mesh: torch.Tensor, size: int = SIZE) -> torch.Tensor:
     share = ((steps - x0) / (x1 - x0).clamp(min=1e-6)).clamp(0, 1)  # level beyond the outer ends
     line = y0 + share * (y1 - y0)  # [size]
     return ((line[None, :] - steps[:, None]) / CLEAR).clamp(0, 1)[None, None]
+
+
+def around_features(mesh: torch.Tensor, size: int = SIZE) -> torch.Tensor:
+    """Where hair hangs into a face, above the eyebrows and beside the eyes of a mesh [468, 2] in square coordinates.
+
+    Returns:
+        [1, 1, size, size] in [0, 1]. Frames of glasses, moustaches and lips are elsewhere.
+    """
+    steps = (torch.arange(size) + 0.5) / size
+    left, right = float(mesh[LEFT_EYE[0], 0]), float(mesh[RIGHT_EYE[3], 0])  # outer corners
+    beside = torch.maximum(left - steps, steps - right) / CLEAR - 0.5
+    return torch.maximum(above_brows(mesh, size), beside.clamp(0, 1)[None, None, None, :])
+
+
+def spread(front: torch.Tensor) -> torch.Tensor:
+    """What is in front [B, 1, 256, 256] in [0, 1], wider by SPREAD pixels, with a soft edge."""
+    wide = F.max_pool2d(front, 2 * (SPREAD + SOFT) + 1, 1, SPREAD + SOFT)
+    return F.avg_pool2d(wide, 2 * SOFT + 1, 1, SOFT, count_include_pad=False)

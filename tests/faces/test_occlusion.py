@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from dbaf.faces import Face, FaceFinder, crop
 from dbaf.faces.mask import inner_mask, reach, to_square
-from dbaf.faces.occlusion import SIZE, OcclusionNet, above_brows
+from dbaf.faces.occlusion import SIZE, OcclusionNet, above_brows, around_features
 from dbaf.training import occluders
 from dbaf.weights.bundle import bundle_folder, load_network
 
@@ -76,3 +76,10 @@ def test_above_the_brows(mesh: torch.Tensor) -> None:
     forehead, nose = (mesh[[point]] * SIZE for point in (10, 4))
     assert above[int(forehead[0, 1]), int(forehead[0, 0])] == 1
     assert above[int(nose[0, 1]) :].max() == 0
+
+
+def test_hair_hangs_in_above_and_beside_the_features(mesh: torch.Tensor) -> None:
+    around = around_features(mesh)[0, 0]
+    for point, wanted in ((10, 1), (234, 1), (454, 1), (4, 0), (159, 0), (13, 0)):  # forehead, sides; nose, eye, lips
+        x, y = (mesh[point] * SIZE).long().tolist()
+        assert around[y, x] == wanted
