@@ -19,7 +19,7 @@ from dbaf.keys import new_key_file
 COUNT = 200
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
-import os, sys, threading
+import os, signal, sys, threading
 import dbaf.cli.pictures
 from fakes import FakePipeline
 from dbaf.cli import main
@@ -36,6 +36,7 @@ class CutOff(FakePipeline):
             threading.Timer(delay, os.kill, (os.getpid(), number)).start()
         return super().anonymize(*arguments, **more)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it runs in the background
 pipeline = CutOff()
 dbaf.cli.pictures.load_pipeline = lambda device, model: pipeline
 main()
@@ -65,7 +66,7 @@ def start(folder: Path, *options: str, number: int = 0, after: int = 2 * COUNT, 
     ]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments, *options],
+        [sys.executable, "-c", PROGRAM, *arguments],
         env=os.environ | {"PYTHONPATH": paths},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
