@@ -5,10 +5,10 @@
 LFW: a folder a person, photos in it. The attacker has the weights and this source, but not the key. One photo each of
 `count` people is pseudonymised under the key, saved and encoded again, as the attacker would. From some of these pairs
 KRIA's transform is estimated, by orthogonal Procrustes with what the attacker knows of it: a reflection, which changes
-the sign of a known number of directions of each group, a scale and a move. It is then undone for the other people, of
-whom the attacker looks for the nearest in a gallery: the originals themselves, and other photos of the same people. The
-right key and a wrong one stand beside it. All in KRIA's own coordinates, where there is no recogniser or generator to
-lose anything.
+the sign of a known number of directions of each group, a scale (encoders read codes too near the mean) and a move. It
+is then undone for the other people, of whom the attacker looks for the nearest in a gallery: the originals themselves,
+and other photos of the same people. The right key and a wrong one stand beside it. All in KRIA's own coordinates, where
+there is no recogniser or generator to lose anything.
 """
 
 import argparse

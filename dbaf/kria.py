@@ -3,9 +3,8 @@
 It maps an identity code and a latent key to another identity code, and back again. The paper trains one MLP to do both.
 Here it is exact by construction: in each style group, the whitened coordinates that carry identity are reflected across
 a subspace that the key chooses, stretched, and moved by what else the key chooses. The reflection takes the new
-identity away from the old one; the move keeps two keys' faces apart; the stretch keeps people apart, makes up for
-encoders, whose codes lie too near the mean, and makes the way back less sensitive to errors. (The paper's MLP, given
-the same minutes on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
+identity away from the old one; the move keeps two keys' faces apart, and the stretch people under one key. (The paper's
+MLP, given the same minutes on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
 """
 
 import torch
@@ -74,7 +73,8 @@ class KeyedTurn(nn.Module):
 
     The part of a code that lies in the key's subspace changes its sign. With half of the dimensions the new coordinates
     would not correlate with the old ones, over keys, nor with those under another key. The subspace has three fifths,
-    since what else an encoder sees in the picture speaks for the old identity (`benchmarks/attack.py`).
+    since what else an encoder sees in the picture speaks for the old identity (`benchmarks/attack.py`). A random matrix
+    mixes the key and what it gives when its entries are passed on round and round: vectors that span the subspace.
     """
 
     centre: torch.Tensor
@@ -93,7 +93,7 @@ class KeyedTurn(nn.Module):
         self.register_buffer("colour", torch.zeros(rank, width))  # and back: colour @ whiten = 1
         self.register_buffer("key_centre", torch.zeros(dim))
         self.register_buffer("key_scale", torch.ones(dim))
-        self.register_buffer("mixer", torch.zeros(dim, rank * self.turned))  # key -> spanning vectors
+        self.register_buffer("mixer", torch.zeros(dim, rank))  # key -> a vector of the span
         self.register_buffer("mover", torch.zeros(dim, rank))  # key -> move, of unit variance over keys
 
     def read(self, code: torch.Tensor) -> torch.Tensor:
@@ -103,7 +103,7 @@ class KeyedTurn(nn.Module):
     def forward(self, code: torch.Tensor, key: torch.Tensor, back: bool) -> torch.Tensor:
         """code [B, width], key [B, dim] -> [B, width]."""
         key = (key - self.key_centre) / self.key_scale
-        span = (key @ self.mixer).view(len(key), self.rank, self.turned)
+        span = torch.stack([key.roll(places, 1) @ self.mixer for places in range(self.turned)], 2)
         basis = torch.linalg.qr(span).Q  # [B, rank, turned]
         move = self.move * (key @ self.mover)  # [B, rank]
         x = self.read(code)

@@ -148,18 +148,15 @@ def read_imprint(image: Image.Image, blocks: list[tuple[int, int]], length: int)
     return letters[:length]
 
 
-def decode(code: bytes, deviations: Sequence[float], importances: Sequence[float], natural: int) -> list[float]:
-    """Coordinates of the code of an imprint, in deviations."""
+def decode(code: bytes, importances: Sequence[float], natural: int) -> list[float]:
+    """Coordinates of the code of an imprint."""
     errors = (1, 0.363380, 0.118846, 0.037440, 0.011543, 0.003495, 0.001040)
     steps = (0, 1.5957691, 0.9956867, 0.5860194, 0.3352006, 0.1881389, 0.1040637)
     number = "".join(f"{byte:08b}" for byte in code)
-    used = len(deviations) if number[0] == "1" else natural
-    bits = [0] * len(deviations)
+    used = len(importances) if number[0] == "1" else natural
+    bits = [0] * len(importances)
     for _ in range(8 * len(code) - 1):
-        falls = [
-            importances[i] * deviations[i] ** 2 * (errors[bits[i]] - errors[bits[i] + 1]) if bits[i] < 6 else 0
-            for i in range(used)
-        ]
+        falls = [importances[i] * (errors[bits[i]] - errors[bits[i] + 1]) if bits[i] < 6 else 0 for i in range(used)]
         if max(falls) > 0:
             bits[falls.index(max(falls))] += 1
     place, values = 1, []

@@ -1,9 +1,10 @@
 """W+ codes to few bytes and back: coordinates that faces depend on, each with as many bits as it is worth.
 
-The first axes are the principal components of encoded photographs; the others those directions, of what is left, in
-which the look of a face changes most: gradients of identity and of feature maps share few of them (the first 288 hold
-three quarters of the gradients of photographs that were left out). Refinement moves along the same axes;
-without it codes lie along the first ones.
+The first are those, of encoded photographs, in which the look of a face changes most: the leading directions of what
+gradients of identity and feature maps see of the codes (reduced-rank regression; Izenman, "Reduced-rank regression for
+the multivariate linear model", 1975). Principal components of the codes, which know nothing of looks, take three times
+as many. The others are leading gradients outside of these: refinement moves along all; without it codes lie along the
+first ones.
 
 Every coordinate has unit variance and is close to normal, so it takes the uniform quantiser that is best for those
 (Max, "Quantizing for minimum distortion", 1960). Bits go where they take most of the error away.
@@ -16,6 +17,7 @@ from torch import nn
 
 # bits -> step of the best uniform quantiser of a standard normal, and the error that it leaves
 STEPS = {1: 1.5957691, 2: 0.9956867, 3: 0.5860194, 4: 0.3352006, 5: 0.1881389, 6: 0.1040637}
+EVERYTHING = 0.1  # weight of the codes' principal components, beside gradients of mean length 1
 ERRORS = {0: 1.0, 1: 0.363380, 2: 0.118846, 3: 0.037440, 4: 0.011543, 5: 0.003495, 6: 0.001040}
 
 
@@ -24,24 +26,24 @@ class LatentCode(nn.Module):
 
     Args:
         components: coordinates.
-        natural: how many of them, the first, are principal components of encoded photographs.
+        natural: how many of them, the first, are of encoded photographs.
         lengths: bytes of the codes that it makes, the longest first.
         styles: L.
         dim: width of the codes.
     """
 
     centre: torch.Tensor
-    deviation: torch.Tensor
     importance: torch.Tensor
-    directions: torch.Tensor
+    reading: torch.Tensor
+    writing: torch.Tensor
 
     def __init__(self, components: int, natural: int, lengths: tuple[int, ...], styles: int, dim: int = 512) -> None:
         super().__init__()
         self.natural, self.lengths, self.shape = natural, tuple(lengths), (styles, dim)
         self.register_buffer("centre", torch.zeros(styles * dim))
-        self.register_buffer("deviation", torch.ones(components))
         self.register_buffer("importance", torch.ones(components))  # relative; of the look's squared change
-        self.register_buffer("directions", torch.zeros(components, styles * dim))  # orthonormal rows
+        self.register_buffer("reading", torch.zeros(components, styles * dim))  # rows: (code - centre) -> coordinate
+        self.register_buffer("writing", torch.zeros(components, styles * dim))  # and back; reading @ writing.T = 1
 
     @torch.no_grad()
     def fit(self, latent: torch.Tensor, gradients: torch.Tensor, spread: float) -> None:
@@ -54,31 +56,36 @@ class LatentCode(nn.Module):
         """
         codes = latent.flatten(1)
         self.centre.copy_(codes.mean(0))
-        _, _, axes = torch.pca_lowrank(codes - self.centre, self.natural, center=False, niter=6)
-        principal = axes.T  # [natural, L * dim]
-        rest = gradients - (gradients @ principal.T) @ principal
-        _, _, leading = torch.linalg.svd(rest, full_matrices=False)
-        self.directions.copy_(torch.cat([principal, leading[: len(self.directions) - self.natural]]))
-        self.deviation.fill_(spread)
-        self.deviation[: self.natural] = ((codes - self.centre) @ axes).std(0)
-        importance = (gradients @ self.directions.T).square().mean(0)
+        codes = codes - self.centre
+        _, _, axes = torch.pca_lowrank(codes, min(2 * self.natural, len(codes)), center=False, niter=6)
+        # what few gradients do not show may matter in other faces: a little of everything that codes do
+        seen = torch.cat([gradients / gradients.norm(dim=1).mean(), EVERYTHING * axes.T])  # [M + 2 natural, L * dim]
+        views, sizes, _ = torch.linalg.svd(seen @ codes.T / len(codes) ** 0.5, full_matrices=False)
+        read = (views[:, : self.natural] / sizes[: self.natural]).T @ seen  # [natural, L * dim]
+        write = (codes @ read.T).T @ codes / len(codes)  # the mean code that goes with a coordinate
+        inside = torch.linalg.qr(read.T).Q
+        _, _, leading = torch.linalg.svd(gradients - gradients @ inside @ inside.T, full_matrices=False)
+        others = leading[: len(self.reading) - self.natural]  # they move no coordinate of the first
+        self.writing.copy_(torch.cat([write, spread * others]))
+        self.reading.copy_(torch.cat([read, (others - others @ write.T @ read) / spread]))
+        importance = (gradients @ self.writing.T).square().mean(0)
         self.importance.copy_(importance / importance.mean())
 
     @property
     def digest(self) -> bytes:
         """16 bytes that name these weights."""
         digest = hashlib.sha256()
-        for tensor in (self.centre, self.deviation, self.importance, self.directions):
+        for tensor in (self.centre, self.importance, self.reading, self.writing):
             digest.update(tensor.half().cpu().numpy().tobytes())
         return digest.digest()[:16]
 
     def coordinates(self, latent: torch.Tensor) -> torch.Tensor:
         """W+ codes [B, L, dim] -> coordinates [B, components] of about unit variance."""
-        return (latent.flatten(1).to(self.centre) - self.centre) @ self.directions.T / self.deviation
+        return (latent.flatten(1).to(self.centre) - self.centre) @ self.reading.T
 
     def latent(self, coordinates: torch.Tensor) -> torch.Tensor:
         """Coordinates [B, components] -> W+ codes [B, L, dim]."""
-        return (self.centre + (coordinates * self.deviation) @ self.directions).view(-1, *self.shape)
+        return (self.centre + coordinates @ self.writing).view(-1, *self.shape)
 
     def pack(self, latent: torch.Tensor, length: int) -> bytes:
         """W+ code [L, dim] -> `length` bytes: of all coordinates, or of the natural ones alone if that is closer."""
@@ -87,7 +94,7 @@ class LatentCode(nn.Module):
         def error(data: bytes) -> float:
             """The look's, of what comes back."""
             off = self.coordinates(self.unpack(data)[None])[0] - values
-            return float((self.importance * (self.deviation * off).square()).sum())
+            return float((self.importance * off.square()).sum())
 
         return min((self._write(values, length, whole) for whole in (False, True)), key=error)
 
@@ -114,11 +121,11 @@ class LatentCode(nn.Module):
 
     def _bits(self, length: int, whole: bool) -> list[int]:
         """Bits of every coordinate: each in turn goes where it takes most of the look's squared error away."""
-        variance = self.deviation.double().cpu().square() * self.importance.double().cpu()
+        worth = self.importance.double().cpu()
         if not whole:
-            variance[self.natural :] = 0
+            worth[self.natural :] = 0
         errors = torch.tensor(list(ERRORS.values()), dtype=torch.float64)
-        gains = variance[:, None] * (errors[:-1] - errors[1:])  # [components, 6], each row falls
+        gains = worth[:, None] * (errors[:-1] - errors[1:])  # [components, 6], each row falls
         best = gains.flatten().argsort(descending=True, stable=True)[: 8 * length - 1]
         chosen = torch.zeros(gains.numel()).scatter_(0, best, 1.0).view_as(gains) * (gains > 0)
         return chosen.sum(1).int().tolist()

@@ -1,4 +1,4 @@
-"""What the encoder makes of photographs: a bank of W+ codes of real people for the stages after it.
+"""What encoder and feedback make of photographs: a bank of W+ codes of real people for the stages after it.
 
     python -m dbaf.training.codes
 
@@ -13,44 +13,51 @@ from rich.progress import track
 from safetensors.torch import load_file, save_file
 
 from dbaf.encoders.compact import SIZE
+from dbaf.encoders.refine import feedback
 from dbaf.errors import DbafError
 from dbaf.faces.mask import inner_mask
+from dbaf.generators import load_generator
 from dbaf.training.common import DEVICE, compiled, load_encoder
 from dbaf.training.photos import load_photos, scaled
 from dbaf.weights.bundle import bundle_folder
 
 
 def load_codes(path: Path) -> torch.Tensor:
-    """The bank of codes [N, L, 512], in the order of `load_photos`."""
+    """The bank of codes [N, L, 512]."""
     return load_file(path)["wplus"].float()
 
 
-def load_coded(photos: Path, codes: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Photographs [N, 3, 256, 256] uint8 and their codes [N, L, 512].
+def load_coded(photos: Path, codes: Path) -> dict[str, torch.Tensor]:
+    """What `load_photos` gives of the photographs that have codes, and `wplus` [N, L, 512].
 
     Raises:
-        DbafError: the codes are those of another number of photographs.
+        DbafError: there are fewer photographs than there were.
     """
-    pictures, bank = load_photos(photos)["pictures"], load_codes(codes)
-    if len(pictures) != len(bank):
-        raise DbafError(f"{codes} holds {len(bank)} codes for {len(pictures)} photographs. Run dbaf.training.codes.")
-    return pictures, bank
+    loaded, coded = load_photos(photos), load_file(codes)
+    if coded["index"].max() >= len(loaded["pictures"]):
+        raise DbafError(f"{codes} is not of the photographs in {photos}. Run dbaf.training.codes.")
+    return {name: values[coded["index"]] for name, values in loaded.items()} | {"wplus": coded["wplus"].float()}
 
 
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
+    parser.add_argument("--count", type=int, default=1600, help="of them, drawn at random")
     parser.add_argument("--out", type=Path, default=Path("runs/codes.safetensors"))
     args = parser.parse_args()
-    encode = compiled(load_encoder(bundle_folder("mobile")))
+    bundle = bundle_folder("mobile")
+    generator, encoder = load_generator(bundle).to(DEVICE), load_encoder(bundle)
+    encode = compiled(lambda x, seen: feedback(generator, encoder, seen, encoder(x)[0]))
     photos = load_photos(args.photos)
+    index = torch.randperm(len(photos["pictures"]), generator=torch.Generator().manual_seed(0))[: args.count]
     wplus = []
-    for index in track(torch.arange(len(photos["pictures"])).split(16), "encoding"):
-        x = scaled(photos["pictures"][index]) * inner_mask(photos["reach"][index], SIZE)
+    for part in track(index.split(8), "encoding"):
+        seen = inner_mask(photos["reach"][part], SIZE)
+        x = scaled(photos["pictures"][part]) * seen
         with torch.autocast(DEVICE.type, torch.bfloat16):
-            wplus.append(encode(x.to(DEVICE))[0].float().cpu())
-    save_file({"wplus": torch.cat(wplus).half()}, args.out)
+            wplus.append(encode(x.to(DEVICE), seen.to(DEVICE)).float().cpu())
+    save_file({"wplus": torch.cat(wplus).half(), "index": index}, args.out)
 
 
 if __name__ == "__main__":

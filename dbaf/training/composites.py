@@ -61,7 +61,8 @@ def main() -> None:
     folder = bundle_folder("mobile")
     generator, finder = load_generator(folder).to(DEVICE), FaceFinder.from_bundle(folder)
     cid, kria = load_cid(folder), load_kria(folder)
-    photos, bank = load_coded(args.photos, args.codes)
+    coded = load_coded(args.photos, args.codes)
+    photos, bank = coded["pictures"], coded["wplus"]
     preview = compiled(generator.preview)
     for index in track(range(args.count // SHARD), "shards"):
         path = args.out / f"{args.seed:03d}-{index:04d}.safetensors"

@@ -20,18 +20,17 @@ from dbaf.encoders.refine import SMALL, feature_maps
 from dbaf.faces.mask import inner_mask
 from dbaf.generators import load_generator
 from dbaf.imprint import LatentCode
-from dbaf.training.codes import load_codes
+from dbaf.training.codes import load_coded
 from dbaf.training.common import LICENCE, load_encoder
 from dbaf.training.mobilefacenet import MobileFaceNet
-from dbaf.training.photos import load_photos
 from dbaf.weights.bundle import bundle_folder, save_part
 
-COMPONENTS = 448
-NATURAL = 192  # of them principal components of the codes
+COMPONENTS = 352
+NATURAL = 160  # of them those of the codes
 SPREAD = (
     0.35  # refined codes of 5 photographs lay .43 from the encoder's along the first 40 other axes, .3 along the next
 )
-LENGTHS = (192, 128, 64, 48, 32, 20)  # bytes; the shorter for small faces
+LENGTHS = (192, 160, 128, 112, 96, 80, 72, 64, 56, 48, 40, 32, 20)  # bytes; the shorter for small faces
 OBSERVED = 260  # photographs whose gradients are taken
 CHECKED = 40  # of them left out of the fit
 
@@ -73,9 +72,8 @@ def main() -> None:
     parser.add_argument("--codes", type=Path, default=Path("runs/codes.safetensors"))
     args = parser.parse_args()
     torch.manual_seed(0)
-    latent, reaches = load_codes(args.codes), load_photos(args.photos)["reach"]
-    order = torch.randperm(len(latent))
-    latent, reaches = latent[order], reaches[order]
+    photos = load_coded(args.photos, args.codes)
+    latent, reaches = photos["wplus"], photos["reach"]
     found = gradients(latent[:OBSERVED], reaches[:OBSERVED], MobileFaceNet.from_tflite(args.recogniser))
     config: dict[str, Any] = {
         "components": COMPONENTS,
@@ -87,12 +85,17 @@ def main() -> None:
     coder = LatentCode(**config)
     coder.fit(latent[CHECKED:], found[CHECKED:].flatten(0, 1), SPREAD)
     left_out, kept = found[:CHECKED].flatten(0, 1), latent[:CHECKED]
-    share = (left_out @ coder.directions.T).square().sum() / left_out.square().sum()
-    print(f"{share:.3f} of the gradients lie in the coordinates, n = {CHECKED}")
-    spread = (kept - kept.mean(0)).square().sum()
+    around = (kept - kept.mean(0)).flatten(1)
+
+    def shows(off: torch.Tensor) -> torch.Tensor:
+        """What the gradients that were left out see of differences of codes [CHECKED, L, dim]."""
+        return (off.flatten(1) @ left_out.T).square().sum()
+
+    natural = coder.coordinates(kept) * (torch.arange(COMPONENTS) < NATURAL)
+    print(f"natural ones: {1 - shows(coder.latent(natural) - kept) / shows(around):.4f} of the look, n = {CHECKED}")
     for length in LENGTHS:
         back = torch.stack([coder.unpack(coder.pack(one, length)) for one in kept])
-        print(f"{length} bytes: {1 - (back - kept).square().sum() / spread:.3f} of the variance, n = {CHECKED}")
+        print(f"{length} bytes: {1 - shows(back - kept) / shows(around):.4f}")
     save_part(bundle_folder("mobile"), "imprint", coder.state_dict(), config, LICENCE)
 
 

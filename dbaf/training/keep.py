@@ -18,38 +18,24 @@ from dbaf.faces.mask import inner_mask, reach, to_square
 from dbaf.faces.mesh import INPUT
 from dbaf.generators import Generator
 from dbaf.training.composites import POINTS
-from dbaf.training.observe import mesh_view
+from dbaf.training.observe import gestures, mesh_view
 from dbaf.training.photos import central_face
 
 SMALL = 128  # px of the previews
 CHEEKS = (slice(56, 80), slice(40, 88))  # rows and columns of a preview: nose and cheeks
-EYES = (33, 133, 362, 263)  # their corners
 YEARS = 20.0  # of age, count as much as the difference of the sexes
 ORIGINS = (1, 2, 3)  # UTKFace's numbers, beside 0
 
 
 def shown(picture: torch.Tensor, finder: FaceFinder) -> torch.Tensor:
-    """What a preview [1, 3, SMALL, SMALL] shows: [8] red, green, blue; mouth open, wide, curved; eyes open, brows up.
-
-    Lengths are in distances of the eyes.
-    """
+    """What a preview [1, 3, SMALL, SMALL] shows: [11] red, green, blue; and what the face does."""
     large = F.interpolate(picture, size=SIZE, mode="bilinear")
-    mesh = finder.landmarks(mesh_view(large))[0][0, :, :2] / INPUT  # [468, 2]
-    eyes = mesh[list(EYES)]
-    unit = (eyes[:2].mean(0) - eyes[2:].mean(0)).norm()
-    lips = (mesh[13, 1] + mesh[14, 1]) / 2
-    lengths = (
-        mesh[14, 1] - mesh[13, 1],
-        (mesh[291] - mesh[61]).norm(),
-        (mesh[61, 1] + mesh[291, 1]) / 2 - lips,
-        mesh[145, 1] - mesh[159, 1] + mesh[374, 1] - mesh[386, 1],
-        eyes[:, 1].mean() - (mesh[105, 1] + mesh[334, 1]) / 2,
-    )
-    return torch.cat([picture[0][:, CHEEKS[0], CHEEKS[1]].mean((1, 2)), torch.stack(lengths) / unit.detach()])
+    mesh = finder.landmarks(mesh_view(large))[0][..., :2] / INPUT  # [1, 468, 2]
+    return torch.cat([picture[0][:, CHEEKS[0], CHEEKS[1]].mean((1, 2)), gestures(mesh)[0]])
 
 
 def visible(codes: torch.Tensor, generator: Generator, finder: FaceFinder) -> torch.Tensor:
-    """Mean derivative of `shown` by W+ codes [N, L, dim] of photographs: [8, L, dim]."""
+    """Mean derivative of `shown` by W+ codes [N, L, dim] of photographs: [11, L, dim]."""
     rows = []
     for code in track(codes.split(1), "what shows"):
         code = code.clone().requires_grad_(True)

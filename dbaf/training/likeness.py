@@ -2,11 +2,11 @@
 
     python -m dbaf.training.likeness --backbone mobilenet_v2.pth --recogniser MobileFaceNet.tflite
 
-Goes on from the bundle's encoder, backbone frozen, so that MAAR, which takes its maps, stays fitted. Each code is
-rendered, and the preview compared with the photograph on the part that the encoder saw: recogniser, MobileNetV2
-features, face mesh, pixels. Codes are held near those that the encoder gave before, where sampled codes lie. In some
-photographs a part is blanked, as it is where something is in front of a face. Settings: `config.toml`. Resumes from
-its last checkpoint.
+Goes on from the bundle's encoder. Each code is rendered, and the preview compared with the photograph on the part that
+the encoder saw: recogniser, MobileNetV2 features, face mesh and what the face does, pixels. Codes are held near those
+that the encoder gave before, where sampled codes lie. In some photographs a part is blanked, as it is where something
+is in front of a face. Settings: `config.toml`. Resumes from its last checkpoint. MAAR, which takes the backbone's maps,
+is to be trained afterwards.
 """
 
 import argparse
@@ -24,13 +24,14 @@ from dbaf.faces.mesh import INPUT
 from dbaf.generators import load_generator
 from dbaf.training.augment import occlude
 from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_encoder, settings
-from dbaf.training.encoder import EYES, SMALL, perceptual, start_from_imagenet
+from dbaf.training.encoder import EYES, FROZEN, SMALL, perceptual, start_from_imagenet
 from dbaf.training.mobilefacenet import MobileFaceNet
-from dbaf.training.observe import mesh_view
+from dbaf.training.observe import gestures, mesh_view
 from dbaf.training.photos import load_photos, scaled
 from dbaf.weights.bundle import bundle_folder, load_part, save_part
 
 BLANKED = 0.25  # share of the photographs of which a part is
+BACKBONE_RATE = 0.25  # of the learning rate
 
 
 def main() -> None:
@@ -52,12 +53,24 @@ def main() -> None:
     photos = load_photos(args.photos)
     meshes, embeddings = photos["meshes"].to(DEVICE), photos["embeddings"].to(DEVICE)
     before, encoder = load_encoder(bundle), load_encoder(bundle)
-    encoder.requires_grad_(True).backbone.requires_grad_(False)
+    encoder.requires_grad_(True).backbone.features[:FROZEN].requires_grad_(False)
     average = AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     trained = [p for p in encoder.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, setting.peak_rate, weight_decay=0.02)
+    rates = {name: BACKBONE_RATE if name.startswith("backbone") else 1.0 for name, _ in encoder.named_parameters()}
+    optimiser = torch.optim.AdamW(
+        [
+            {
+                "params": [p for n, p in encoder.named_parameters() if p.requires_grad and rates[n] == rate],
+                "share": rate,
+            }
+            for rate in (1.0, BACKBONE_RATE)
+        ],
+        setting.peak_rate,
+        weight_decay=0.02,
+    )
     run = Run(args.run, {"encoder": encoder, "average": average, "optimiser": optimiser}, setting.steps)
     preview = compiled(lambda code: generator.preview(code, size=SMALL))
+    encode = compiled(encoder)
     embed, look, trace = compiled(recogniser.embed_ffhq), compiled(judge), compiled(finder.landmarks)
 
     def losses_of(index: torch.Tensor, rng: torch.Generator) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
@@ -65,7 +78,7 @@ def main() -> None:
         photo, mask = scaled(photos["pictures"][index]), inner_mask(photos["reach"][index], SIZE)
         blank = occlude(photo, photo, rng, BLANKED)[1]
         seen = (photo * mask * (1 - blank)).to(DEVICE)
-        codes = encoder(seen)[0]
+        codes = encode(seen)[0].float()
         with torch.no_grad():
             former = before(seen)[0]
         picture = preview(codes).float()
@@ -78,6 +91,7 @@ def main() -> None:
         losses = {
             "likeness": 1 - (embed(picture) * embeddings[index]).sum(1).mean(),
             "perceptual": perceptual(look(small * picture), look(target)) / small.mean(),  # grey is like grey
+            "gestures": (gestures(points) - gestures(meshes[index])).abs().mean(),
             "landmarks": (points - meshes[index]).abs().mean() / EYES,
             "pixel": (small * picture - target).abs().sum() / (3 * small.sum()),
             "former": ((codes - former)[:, encoder.active] / encoder.scale).square().mean(),
@@ -88,7 +102,9 @@ def main() -> None:
     while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
         for group in optimiser.param_groups:
-            group["lr"] = setting.peak_rate * min(1, (run.step + 1) / 30) * (1 - run.step / setting.decay)
+            group["lr"] = (
+                group["share"] * setting.peak_rate * min(1, (run.step + 1) / 30) * (1 - run.step / setting.decay)
+            )
         index = torch.randint(len(photos["pictures"]), (setting.batch,), generator=rng)
         with torch.autocast(DEVICE.type, torch.bfloat16):
             losses, rows = losses_of(index, rng)

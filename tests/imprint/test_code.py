@@ -61,13 +61,12 @@ def test_far_codes_are_clipped_and_no_error(coder: LatentCode, codes: torch.Tens
 def test_coordinates_and_back(coder: LatentCode, codes: torch.Tensor) -> None:
     there = coder.coordinates(codes[300:])
     assert torch.allclose(coder.latent(there), codes[300:], atol=1e-3)
-    assert torch.allclose(coder.directions @ coder.directions.T, torch.eye(20), atol=1e-5)
+    assert torch.allclose(coder.reading @ coder.writing.T, torch.eye(20), atol=1e-4)
 
 
 def test_what_faces_depend_on_is_kept_best(codes: torch.Tensor, axes: torch.Tensor) -> None:
     seldom = axes[12]  # codes vary little along it
     coder = fitted(codes[:300], torch.randn(100, 1) * 5 * seldom + torch.randn(100, 20) @ axes * 0.1)
-    assert float((coder.directions[10] @ seldom).abs()) > 0.99  # the first axis that is not a principal one
     back = torch.stack([coder.unpack(coder.pack(code, 6)) for code in codes[300:]])
     error = ((back - codes[300:]).flatten(1) @ axes.T).square().mean(0)
     assert error[12] < 0.2 * error[11]

@@ -26,8 +26,7 @@ def test_both_decode_the_same(length: int, first: int) -> None:
     coder = load_network(bundle_folder("mobile"), "imprint", LatentCode)
     code = bytes(random.Random(length).randrange(256) for _ in range(length))
     code = bytes([code[0] & 0x7F | first]) + code[1:]
-    statistics = coder.deviation.tolist(), coder.importance.tolist()
-    coordinates = torch.tensor([second.decode(code, *statistics, coder.natural)])
+    coordinates = torch.tensor([second.decode(code, coder.importance.tolist(), coder.natural)])
     assert (coder.unpack(code) - coder.latent(coordinates)[0]).abs().max() < 1e-5
 
 

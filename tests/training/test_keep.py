@@ -22,7 +22,7 @@ def test_derivatives_foresee_what_shows(generator: MobileGenerator) -> None:
     rng = torch.Generator().manual_seed(1)
     w = generator.mean_w + 0.5 * (generator.mapping(torch.randn(1, generator.dim, generator=rng)) - generator.mean_w)
     code = generator.widen(w).detach().clone()
-    derivative = visible(code, generator, finder)  # [8, L, 512]
+    derivative = visible(code, generator, finder)  # [11, L, 512]
     brighter = derivative[:3].mean(0, keepdim=True)
     step = 0.02 * brighter / brighter.square().sum()
     with torch.no_grad():

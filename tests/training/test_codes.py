@@ -1,0 +1,38 @@
+"""The bank of codes goes with its photographs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dbaf.errors import DbafError
+from dbaf.faces.mesh import POINTS
+from dbaf.training.codes import load_coded
+from dbaf.training.observe import RAW
+
+
+def written(folder: Path, index: list[int]) -> tuple[Path, Path]:
+    """Three photographs, each of its own grey, and codes of those in `index`, each of its number."""
+    grey = torch.arange(3, dtype=torch.uint8)
+    photos = {
+        "pictures": grey[:, None, None, None].expand(3, 3, 8, 8).contiguous(),
+        "attributes": torch.rand(3, RAW, generator=torch.Generator().manual_seed(0)),
+        "embeddings": torch.zeros(3, 192),
+    }
+    save_file(photos, folder / "photos.safetensors")
+    codes = torch.tensor(index, dtype=torch.float16)[:, None, None].expand(-1, 2, 4).contiguous()
+    save_file({"wplus": codes, "index": torch.tensor(index)}, folder / "codes.bin")
+    return folder, folder / "codes.bin"
+
+
+def test_every_code_stands_beside_its_photograph(tmp_path: Path) -> None:
+    coded = load_coded(*written(tmp_path, [2, 0]))
+    assert coded["pictures"][:, 0, 0, 0].tolist() == [2, 0]
+    assert coded["wplus"][:, 0, 0].tolist() == [2.0, 0.0]
+    assert coded["meshes"].shape == (2, POINTS, 2)
+
+
+def test_codes_of_other_photographs_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DbafError, match=r"codes\.bin is not of the photographs"):
+        load_coded(*written(tmp_path, [5]))
