@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from dbaf.errors import PictureError
 from dbaf.faces import Face, Selection
 from dbaf.faces.detect import same_place
-from dbaf.faces.track import match
+from dbaf.faces.track import iou, match
 from dbaf.imprint.channel import FAINT
 from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
@@ -27,6 +27,7 @@ from dbaf.tracks import Person, Shot, Sighting, Track
 
 AHEAD = 8  # frames in hand beyond the one that is rendered; a face may be lost for fewer than that
 PRESENT = 0.5  # presence, by the face mesh, of a face that the detector did not find between two frames in which it did
+HIDES = 0.5  # intersection over union of a face with one behind it of which nothing shows
 SAME = 0.65  # least cosine of the identity codes of a person who is back and of one who was there before
 
 Made = TypeVar("Made")
@@ -68,7 +69,7 @@ def anonymize_clip(
 
     for shot, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
         known = [*result.faces, *shot.spared]
-        result.suspects = pipeline.missed(result, known, min_face, clip.looked)
+        result.suspects = pipeline.missed(result, known, min_face, clip.looked) + shot.hidden
         yield result
 
 
@@ -229,7 +230,13 @@ class _Clip:
                 face = self.pipeline.finder.retrace(shot.picture, torch.lerp(old.points, new.points, share))
                 others = [*(other.sightings[shot.number].face for other in shot.tracks), *shot.spared]
                 self.looked()
-                if face.score >= PRESENT and not any(same_place(face.box, other.box) for other in others):
+                if face.score < PRESENT:
+                    continue
+                if any(same_place(face.box, other.box) for other in others):
+                    behind = Face.from_mesh(torch.lerp(old.mesh, new.mesh, share), face.score)
+                    if all(iou(behind.box, other.box) < HIDES for other in others):
+                        shot.hidden.append(behind)
+                else:
                     track.sightings[shot.number] = self.encode(shot.picture, face, lambda *_: self.looked())
                     shot.tracks.append(track)
 

@@ -60,9 +60,18 @@ class Track:
 
 @dataclass
 class Shot:
-    """A frame that was looked at: its number from 0, its picture, whom it shows, and whose faces stay as they are."""
+    """A frame that was looked at.
+
+    Attributes:
+        number: from 0.
+        picture: [1, 3, H, W].
+        tracks: whom it shows.
+        spared: whose faces stay as they are.
+        hidden: where somebody was before and after, and now somebody else is in front; part of them may show.
+    """
 
     number: int
     picture: torch.Tensor
     tracks: list[Track]
     spared: list[Face]
+    hidden: list[Face] = field(default_factory=list)

@@ -151,11 +151,14 @@ def test_a_face_that_the_detector_lost_is_put_back_if_it_is_there(presence: floa
         assert abs(float((results[12].faces[0].points - face(34).points).mean())) < 0.5
 
 
-def test_nobody_is_put_over_a_spared_face() -> None:
-    """Somebody who is not meant walks in front of the person for one frame."""
-    film = Film([{0: 10} if t != 12 else {1: 12} for t in range(25)], {12: 0.9})
+@pytest.mark.parametrize(("x", "shows"), [(12, False), (28, True)])
+def test_nobody_is_put_over_a_spared_face(x: float, shows: bool) -> None:
+    """Somebody who is not meant walks in front of the person for one frame: beside them part of the person may show."""
+    film = Film([{0: 10} if t != 12 else {1: x} for t in range(25)], {12: 0.9})
     choices = [Selection(list(people.values()), [0 in people]) for people in film.faces]
-    assert len(run(film, faces=choices)[12].faces) == 0
+    results = run(film, faces=choices)
+    assert len(results[12].faces) == 0
+    assert [number for number, result in enumerate(results) if result.suspects] == ([12] if shows else [])
 
 
 def test_nobody_is_spared_who_was_replaced() -> None:
