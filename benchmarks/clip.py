@@ -172,10 +172,10 @@ def with_and_without_imprints(pictures: Iterator[torch.Tensor]) -> tuple[list[to
     plain: list[torch.Tensor] = []
     write_face = dbaf.pipeline.write_face
 
-    def write(picture: torch.Tensor, mask: torch.Tensor, imprints: list[bytes]) -> tuple[torch.Tensor, bool]:
+    def write(picture: torch.Tensor, *arguments: Any) -> tuple[torch.Tensor, bool]:
         if len(plain) == len(made):  # the first face of a frame
             plain.append(stored(picture))
-        return write_face(picture, mask, imprints)
+        return write_face(picture, *arguments)
 
     dbaf.pipeline.write_face = write  # type: ignore[attr-defined]
     for picture in pictures:

@@ -209,11 +209,11 @@ def _walk(folder: Path, out: Path) -> list[Path]:
         here = Path(root)
         folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != skip)
         shown = [f for f in files if not f.startswith(".") and Path(f).suffix.lower() in SUFFIXES]
-        pictures += [here / f for f in sorted(shown, key=_natural)]
+        pictures += [here / f for f in sorted(shown, key=natural)]
     return pictures
 
 
-def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     """Orders frame2 before frame10."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)], name
 

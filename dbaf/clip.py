@@ -10,7 +10,7 @@ the place of the face.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,54 +18,22 @@ import torch.nn.functional as F
 from dbaf.errors import PictureError
 from dbaf.faces import Face, Selection
 from dbaf.faces.detect import same_place
-from dbaf.faces.track import match, smoothing
+from dbaf.faces.track import iou, match
+from dbaf.imprint.channel import FAINT
 from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Attributes, Identity, Result
+from dbaf.tracks import Person, Shot, Sighting, Track
 
 AHEAD = 8  # frames in hand beyond the one that is rendered; a face may be lost for fewer than that
 PRESENT = 0.5  # presence, by the face mesh, of a face that the detector did not find between two frames in which it did
-STRAY = 0.03  # of the distance of the eyes: how far smoothing may move a face
+HIDES = 0.5  # intersection over union of a face with one behind it of which nothing shows
 SAME = 0.65  # least cosine of the identity codes of a person who is back and of one who was there before
 
+Made = TypeVar("Made")
 Progress = Callable[[float], None]
 """Called with the number of frames that are done, in small steps, and again with the same number while the detector
 looks. What it raises ends the run."""
-
-
-@dataclass
-class Sighting:
-    """One face of one frame, with the stages' parts for it alone."""
-
-    face: Face
-    identity: Identity
-    attributes: Attributes
-
-
-@dataclass(eq=False)
-class Person:
-    """Somebody in the clip: the identity code [1, L, dim] that they keep, and the sum of all that were seen of them."""
-
-    code: torch.Tensor
-    total: torch.Tensor
-
-
-@dataclass(eq=False)
-class Track:
-    """One person as long as they stay in sight; the last sightings, by number of the frame, and who it is."""
-
-    sightings: dict[int, Sighting] = field(default_factory=dict)
-    person: Person | None = None
-
-
-@dataclass
-class Shot:
-    """A frame that was looked at: its number from 0, its picture, whom it shows, and whose faces stay as they are."""
-
-    number: int
-    picture: torch.Tensor
-    tracks: list[Track]
-    spared: list[Face]
 
 
 def anonymize_clip(
@@ -99,9 +67,9 @@ def anonymize_clip(
     def change(identity: Identity) -> Identity:
         return pipeline.anonymize_identity(identity, key, nonce, imprint)
 
-    for shot, result in clip.run(frames, faces, change):
+    for shot, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
         known = [*result.faces, *shot.spared]
-        result.suspects = pipeline.missed(result, known, min_face, clip.looked)
+        result.suspects = pipeline.missed(result, known, min_face, clip.looked) + shot.hidden
         yield result
 
 
@@ -124,8 +92,25 @@ def recover_clip(
     def change(identity: Identity) -> Identity:
         return pipeline.recover_identity(identity, key, nonce)
 
-    for _, result in clip.run(frames, faces, change):
+    for _, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
         yield result
+
+
+def follow_clip(
+    pipeline: Pipeline,
+    frames: Iterable[torch.Tensor],
+    progress: Progress = lambda done: None,
+    min_face: float = 40,
+) -> Iterator[list[tuple[Face, int]]]:
+    """Find the faces of a clip, and tell whose they are. Arguments as in `anonymize_clip`.
+
+    Yields:
+        For each frame its faces, left to right, each with the number of the person. People count from 1, in the order
+        in which they come into sight, from left to right; who is back after a while is known by their looks.
+    """
+    clip = _Clip(pipeline, 0, progress, min_face)
+    for _, people in clip.run(frames, None, clip.name):
+        yield people
 
 
 class _Clip:
@@ -143,16 +128,25 @@ class _Clip:
         self,
         frames: Iterable[torch.Tensor],
         faces: Iterable[Selection] | None,
-        change: Callable[[Identity], Identity],
-    ) -> Iterator[tuple[Shot, Result]]:
-        """Look at each frame, and render the one that is AHEAD frames back."""
+        finish: Callable[[Shot], Made],
+    ) -> Iterator[tuple[Shot, Made]]:
+        """Look at each frame, and finish the one that is AHEAD frames back."""
         pairs = ((frame, None) for frame in frames) if faces is None else zip(frames, faces, strict=True)
         for number, (picture, selection) in enumerate(pairs):
             self.look(number, picture, selection)
             if len(self.shots) > AHEAD:
-                yield self.render(change)
+                yield self.oldest(finish)
         while self.shots:
-            yield self.render(change)
+            yield self.oldest(finish)
+
+    def oldest(self, finish: Callable[[Shot], Made]) -> tuple[Shot, Made]:
+        """Finish the oldest frame in hand."""
+        shot = self.shots.popleft()
+        made = finish(shot)
+        for track in self.live:  # later frames are smoothed without the oldest sightings
+            track.sightings = {at: one for at, one in track.sightings.items() if at >= shot.number - AHEAD}
+        self.half_done()
+        return shot, made
 
     def looked(self) -> None:
         """Nothing moved on, but here the run can be ended."""
@@ -185,8 +179,8 @@ class _Clip:
             seen.append(self.encode(picture, face, stepped))
         self.live = [track for track in self.live if number - max(track.sightings) <= AHEAD]
         last = [track.sightings[max(track.sightings)] for track in self.live]
-        expected = [_expected(track, number) for track in self.live]
-        whose = match(expected, self.likeness(last), selection.chosen, self.likeness(seen))
+        places = [track.expected(number) for track in self.live]
+        whose = match(places, self.likeness(last), selection.chosen, self.likeness(seen))
         for sighting, index in zip(seen, whose, strict=True):
             if index is None:
                 track = Track()
@@ -206,11 +200,11 @@ class _Clip:
             return
         last = self.likeness([track.sightings[max(track.sightings)] for track in lost])
         seen = self.likeness([self.encode(shot.picture, face, lambda *_: self.looked()) for face in shot.spared])
-        expected = [_expected(track, shot.number) for track in lost]
-        if any(index is not None for index in match(expected, last, shot.spared, seen)):
+        places = [track.expected(shot.number) for track in lost]
+        if any(index is not None for index in match(places, last, shot.spared, seen)):
             raise PictureError(
                 f"Frame {shot.number + 1} spares somebody who is replaced in the frames before. Choose the same people "
-                "in all frames, with masks: numbers count from left to right anew where people pass each other."
+                "in all frames: DBAF Detect Faces follows them if its 'batch' is 'clip', too."
             )
 
     def encode(self, picture: torch.Tensor, face: Face, progress: Callable[[int, int], None]) -> Sighting:
@@ -236,14 +230,19 @@ class _Clip:
                 face = self.pipeline.finder.retrace(shot.picture, torch.lerp(old.points, new.points, share))
                 others = [*(other.sightings[shot.number].face for other in shot.tracks), *shot.spared]
                 self.looked()
-                if face.score >= PRESENT and not any(same_place(face.box, other.box) for other in others):
+                if face.score < PRESENT:
+                    continue
+                if any(same_place(face.box, other.box) for other in others):
+                    behind = Face.from_mesh(torch.lerp(old.mesh, new.mesh, share), face.score)
+                    if all(iou(behind.box, other.box) < HIDES for other in others):
+                        shot.hidden.append(behind)
+                else:
                     track.sightings[shot.number] = self.encode(shot.picture, face, lambda *_: self.looked())
                     shot.tracks.append(track)
 
-    def render(self, change: Callable[[Identity], Identity]) -> tuple[Shot, Result]:
-        """Finish the oldest frame in hand."""
-        shot = self.shots.popleft()
-        smoothed = [(track, *_smoothed(track, shot.number)) for track in shot.tracks]
+    def render(self, shot: Shot, change: Callable[[Identity], Identity]) -> Result:
+        """The result for a frame."""
+        smoothed = [(track, *track.smoothed(shot.number)) for track in shot.tracks]
         smoothed.sort(key=lambda one: one[1].box[0] + one[1].box[2])  # left to right
         faces = [face for _, face, _ in smoothed]
         seen = [track.sightings[shot.number] for track, _, _ in smoothed]
@@ -258,15 +257,17 @@ class _Clip:
             attributes = Attributes(rest, {px: torch.cat([one[px] for one in maps]) for px in maps[0]}, front)
             imprints = [found for sighting in seen for found in sighting.identity.imprints]
             identity = change(Identity(code, latent, imprints, [False] * len(faces)))
-            made = self.pipeline.render(shot.picture, faces, identity, attributes, self.within, shot.spared)
+            made = self.pipeline.render(shot.picture, faces, identity, attributes, self.within, shot.spared, FAINT)
             whole = torch.cat([identity.whole(index, attributes) for index in range(len(faces))])
-            result = Result(made.picture, made.mask, made.owner, made.imprinted, faces, whole, identity.restored)
-        else:
-            result = self.nobody(shot.picture)
-        for track in self.live:  # later frames are smoothed without the oldest sightings
-            track.sightings = {at: one for at, one in track.sightings.items() if at >= shot.number - AHEAD}
-        self.half_done()
-        return shot, result
+            return Result(made.picture, made.mask, made.owner, made.imprinted, faces, whole, identity.restored)
+        return self.nobody(shot.picture)
+
+    def name(self, shot: Shot) -> list[tuple[Face, int]]:
+        """The faces of a frame, left to right, each with the number of the person, from 1."""
+        tracks = sorted(shot.tracks, key=lambda track: sum(track.sightings[shot.number].face.box[::2]))
+        people = [self.who(track, shot) for track in tracks]
+        faces = [track.sightings[shot.number].face for track in tracks]
+        return [(face, self.people.index(person) + 1) for face, person in zip(faces, people, strict=True)]
 
     def nobody(self, picture: torch.Tensor) -> Result:
         """The result for a frame in which there is nothing to do."""
@@ -290,27 +291,3 @@ class _Clip:
                 self.people.append(track.person)
         track.person.total += track.sightings[shot.number].identity.code
         return track.person
-
-
-def _expected(track: Track, number: int) -> Face:
-    """The last face of a track moved to where it should be in a frame, at the speed that it had."""
-    *_, last = numbers = sorted(track.sightings)
-    face = track.sightings[last].face
-    if len(numbers) == 1:
-        return face
-    before = numbers[-2]
-    speed = (face.mesh - track.sightings[before].face.mesh).mean(0) / (last - before)  # [3]
-    return Face.from_mesh(face.mesh + speed * (number - last), face.score)
-
-
-def _smoothed(track: Track, number: int) -> tuple[Face, torch.Tensor]:
-    """Face of a track in a frame, its W+ code and its identity code [2, L, dim], from the frames around it."""
-    seen, one = track.sightings, track.sightings[number].face
-    weights = smoothing(list(seen), number)
-    meshes = torch.stack([sighting.face.mesh for sighting in seen.values()]).double()  # [N, 468, 3]
-    mesh = torch.einsum("n,nij->ij", weights, meshes)
-    # after a jolt the face is where it is: a new face beside it would leave some of it uncovered
-    off = (one.mesh - mesh).mean(0)
-    mesh += off * (1 - STRAY * (one.points[1] - one.points[0]).norm() / off[:2].norm().clamp(min=1e-9)).clamp(min=0)
-    codes = [torch.cat([sighting.identity.latent, sighting.identity.code]) for sighting in seen.values()]
-    return Face.from_mesh(mesh, one.score), torch.einsum("n,nkij->kij", weights.to(codes[0]), torch.stack(codes))

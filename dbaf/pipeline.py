@@ -23,6 +23,7 @@ from dbaf.faces.occlusion import OcclusionNet, around_features, spread
 from dbaf.generators import load_generator
 from dbaf.images import from_pil
 from dbaf.imprint import LatentCode, open_imprint, seal_imprint
+from dbaf.imprint.channel import FIRM
 from dbaf.imprint.faces import read_face, write_face
 from dbaf.keys import Key
 from dbaf.kria_mlp import KINDS as KRIAS
@@ -170,7 +171,10 @@ class Pipeline:
             PictureError: a face holds an imprint. A second reflection would undo the first if the key were the same.
         """
         if any(identity.imprints):
-            raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
+            raise PictureError(
+                "Already pseudonymised by DBAF: doing it again could bring the original faces back. Take the original "
+                "picture, or recover it first."
+            )
         coder = self.latent_code
         sealed: list[list[bytes]] = [[] for _ in identity.latent]
         if imprint and coder is not None:
@@ -220,6 +224,7 @@ class Pipeline:
         attributes: Attributes,
         progress: Progress | None = None,
         spared: Sequence[Face] = (),
+        step: float = FIRM,
     ) -> Rendering:
         """Render every face, paste it over the old one, and write its imprint.
 
@@ -230,6 +235,7 @@ class Pipeline:
             attributes: of the same faces.
             progress: called with (done, F) after each face.
             spared: other faces of it. Inside their outlines every pixel stays, also where a new face would reach in.
+        step: of the imprints, see `dbaf.imprint.channel`.
         """
         mask = picture.new_zeros(1, 1, *picture.shape[-2:])
         owner = torch.full(picture.shape[-2:], -1, dtype=torch.int16)  # which face a pixel shows
@@ -261,7 +267,7 @@ class Pipeline:
                 progress(next(done), len(faces))
         imprinted = []
         for index, sealed in enumerate(identity.imprints):
-            picture, fits = write_face(picture, owner == index, sealed)
+            picture, fits = write_face(picture, owner == index, sealed, step)
             imprinted.append(fits)
         return Rendering(picture, mask, owner, imprinted)
 

@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from dbaf.capsule import mask_regions
 from dbaf.capsule.regions import Region
-from dbaf.demo import SIDE, generated_face, group_photo
+from dbaf.clip import anonymize_clip
+from dbaf.demo import SIDE, TRUNCATION, generated_face, group_photo
 from dbaf.faces import Selection, crop
 from dbaf.faces.choose import by_number
 from dbaf.faces.draw import draw_faces
@@ -28,23 +29,32 @@ ROOT = Path(__file__).resolve().parents[1]
 KEY, OTHER_KEY = Key(bytes(range(32))), Key(bytes(range(1, 33)))
 PERSON, DONOR = 3, 2  # seeds
 TILE, CAPTION, GAP = 200, 22, 6  # px
+LEGIBLE = 44  # px of a caption of a template, which the template browser shows small
 LARGEST = 60_000  # bytes
 INK, PAPER = "#222", "white"
 
 
-def strip(tiles: list[tuple[str, Image.Image | torch.Tensor]], height: int = TILE, down: bool = False) -> Image.Image:
-    """Pictures beside one another, or below, each with its name under it."""
+def strip(
+    tiles: list[tuple[str, Image.Image | torch.Tensor]], height: int = TILE, down: bool = False, caption: int = CAPTION
+) -> Image.Image:
+    """Pictures beside one another, or below, each with its name under it, in a line of `caption` px."""
     images = [image if isinstance(image, Image.Image) else to_pil(image) for _, image in tiles]
     images = [image.resize((round(image.width * height / image.height), height), Image.LANCZOS) for image in images]
-    step = height + CAPTION + GAP
+    step = height + caption + GAP
     width = max(image.width for image in images) if down else sum(image.width + GAP for image in images) - GAP
-    sheet = Image.new("RGB", (width, step * len(images) - GAP if down else height + CAPTION), PAPER)
+    sheet = Image.new("RGB", (width, step * len(images) - GAP if down else height + caption), PAPER)
     draw, x, y = ImageDraw.Draw(sheet), 0, 0
     for (name, _), image in zip(tiles, images, strict=True):
         sheet.paste(image, (x, y))
-        draw.text((x + 4, y + height + 3), name, fill=INK, font_size=14)
+        draw.text((x + 4, y + height + caption // 7), name, fill=INK, font_size=caption * 2 // 3)
         x, y = (0, y + step) if down else (x + image.width + GAP, 0)
     return sheet
+
+
+def beside(pictures: list[torch.Tensor]) -> Image.Image:
+    """Pictures of one size, without names."""
+    gap = torch.ones(1, 3, pictures[0].shape[-2], GAP)
+    return to_pil(torch.cat([part for picture in pictures for part in (picture, gap)][:-1], 3))
 
 
 def save(path: Path, image: Image.Image) -> None:
@@ -68,6 +78,16 @@ def halves(one: Image.Image, other: Image.Image, line: int) -> Image.Image:
 
 def small(picture: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.interpolate(picture, size=SIDE, mode="bicubic", antialias=True).clamp(-1, 1)
+
+
+def again(pipeline: Pipeline, seed: int, other: int) -> torch.Tensor:
+    """A generated person [1, 3, 1024, 1024] in the pose and light of another one."""
+    generator = pipeline.generator
+    w = [torch.randn(1, generator.dim, generator=torch.Generator().manual_seed(one)) for one in (seed, other)]
+    codes = [generator.widen(generator.mean_w + TRUNCATION * (generator.mapping(z) - generator.mean_w)) for z in w]
+    code = codes[0].clone()
+    code[:, :3], code[:, 14:] = codes[1][:, :3].lerp(code[:, :3], 0.5), codes[1][:, 14:]
+    return generator(code).clamp(-1, 1)
 
 
 def outlined(image: Image.Image, boxes: list[Region]) -> Image.Image:
@@ -157,22 +177,32 @@ def main() -> None:
         ),
         "Save": strip([("pixels and capsule", safe.picture), ("pixels only", other.picture)], 220),
     }
+    moved = small(again(pipeline, PERSON, DONOR))
+    album = [person, donor, moved]
+    album_safe = [pipeline.anonymize(picture, KEY).picture for picture in album]
+    rows = [beside(row) for row in (album, album_safe)]
+    frames = [group[..., at : at + 720] for at in range(0, 480, 60)]
+    clip = [result.picture for result in anonymize_clip(pipeline, frames, KEY)]
+    film = [beside(row[::3]) for row in (frames, clip)]
+
+    def below(*tiles: tuple[str, Image.Image | torch.Tensor]) -> Image.Image:
+        return strip(list(tiles), down=True, caption=LEGIBLE)
+
+    templates = {
+        "album": below(("a folder", rows[0]), ("under one key", rows[1])),
+        "anonymize": below(("original", group), ("anonymized", all_new.picture)),
+        "recover": below(("anonymized", all_new.picture), ("recovered", all_back.picture)),
+        "choose_faces": below(("who is chosen", draw_faces(to_pil(group), some)), ("finished", some_new.picture)),
+        "restyle": below(("original", group), ("new faces stay, grey is repainted", repaint)),
+        "mix_identities": strip(
+            [four_mixed[0], four_mixed[2], four_mixed[3], ("identity from", donor)], 220, caption=LEGIBLE
+        ),
+        "compare": below(("original", group), ("anonymized", all_new.picture), ("recovered", all_back.picture)),
+        "video": below(("frames", film[0]), ("one new face a person", film[1])),
+    }
+    pages["LoadFolder"] = strip([("a folder, through DBAF Anonymize Image", rows[0]), ("", rows[1])], 150, down=True)
     for name, image in pages.items():
         save(ROOT / "web" / "docs" / f"DBAF_{name}.jpg", image)
-    templates = {
-        "anonymize": strip([("original", group), ("anonymized", all_new.picture)], 200, down=True),
-        "recover": strip([("anonymized", all_new.picture), ("recovered", all_back.picture)], 200, down=True),
-        "choose_faces": strip(
-            [("who is chosen", draw_faces(to_pil(group), some)), ("finished", some_new.picture)], 200, down=True
-        ),
-        "restyle": strip(
-            [("original", group), ("new faces stay, everything grey is repainted", repaint)], 200, down=True
-        ),
-        "mix_identities": strip([four_mixed[0], four_mixed[2], four_mixed[3], ("identity from", donor)], 220),
-        "compare": strip(
-            [("original", group), ("anonymized", all_new.picture), ("recovered", all_back.picture)], 150, down=True
-        ),
-    }
     for name, image in templates.items():
         save(ROOT / "workflows" / f"{name}.jpg", image)
     halves(to_pil(person), safe.image, 6).resize((256, 256), Image.LANCZOS).save(

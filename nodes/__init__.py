@@ -6,7 +6,7 @@ from .blend import MaarBlend
 from .detect import DetectFaces
 from .disentangle import Disentangle
 from .encode import Encode
-from .files import Load, Save
+from .files import Load, LoadFolder, Save
 from .identity import Anonymize, Recover
 from .key import LoadKey
 from .mix import MixIdentities
@@ -30,5 +30,6 @@ NODES: list[type[io.ComfyNode]] = [
     Seal,
     Unseal,
     Load,
+    LoadFolder,
     Save,
 ]

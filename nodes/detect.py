@@ -1,9 +1,13 @@
 """DBAF Detect Faces."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
 import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy_api.latest import io
 
+from dbaf.clip import follow_clip
 from dbaf.errors import NoFaceError, PictureError
 from dbaf.faces import Face, Selection
 from dbaf.faces.choose import RANKS, by_mask, by_number, by_rank, parse_numbers
@@ -11,12 +15,27 @@ from dbaf.faces.draw import draw_faces
 from dbaf.images import from_pil, to_pil
 from dbaf.pipeline import Pipeline
 
-from .border import Pictures, each_picture
+from .border import Pictures, clip_progress, each_picture
 from .device import ready
-from .sockets import KEEP, STOP, FacesSocket, PerPicture, min_face_input, model_input, schema, without_face_input
+from .sockets import (
+    CLIP,
+    KEEP,
+    STOP,
+    FacesSocket,
+    PerPicture,
+    batch_input,
+    min_face_input,
+    model_input,
+    schema,
+    without_face_input,
+)
 
 ALL, BY_NUMBER, IN_MASK = "all", "by number", "in the mask"
 WAYS = [ALL, BY_NUMBER, *RANKS, IN_MASK]
+ALL_SHOWS = f"To see who has which number, set 'choose' to '{ALL}'."
+
+Choose = Callable[[list[Face], int], list[bool]]
+"""Which of the faces of a picture, given by its index, are chosen."""
 
 
 class DetectFaces(io.ComfyNode):
@@ -58,6 +77,9 @@ class DetectFaces(io.ComfyNode):
                     default=False,
                     tooltip="The other way round: spare the chosen faces and replace all others.",
                 ),
+                batch_input(
+                    "people are followed, numbered as they come into sight, and chosen or spared there for all frames"
+                ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
@@ -97,33 +119,61 @@ class DetectFaces(io.ComfyNode):
         numbers: str,
         count: int,
         spare_chosen: bool,
+        batch: str,
         mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         ready(model)
         pictures = Pictures(image)
         masks = _masks(mask, image) if choose == IN_MASK else None
+        wanted = parse_numbers(numbers) if choose == BY_NUMBER else set()
+
+        def choice(found: list[Face], index: int) -> list[bool]:
+            if masks is not None:
+                return by_mask(found, masks[index])
+            if choose in RANKS:
+                return by_rank(found, choose, count, *image.shape[1:3])
+            return [True] * len(found)
+
+        selections = (_clip if batch == CLIP else _album)(model, pictures, min_face, choice, wanted)
         faces: PerPicture[Selection] = PerPicture()
         previews = []
-        for index in each_picture(len(pictures)):
-            picture, place = pictures[index], f"picture {index + 1} of {len(pictures)}"
-            found = model.detect(picture, min_face, throw_exception_if_processing_interrupted)
-            if choose == BY_NUMBER and found:
-                try:
-                    taken = by_number(found, parse_numbers(numbers))
-                except PictureError as error:
-                    raise PictureError(f"In {place}: {error}") from None
-            elif masks is not None:
-                taken = by_mask(found, masks[index])
-            elif choose in RANKS:
-                taken = by_rank(found, choose, count, *picture.shape[-2:])
-            else:
-                taken = [True] * len(found)
-            faces.append(Selection(found, [one != spare_chosen for one in taken]))
-            if not faces[index].chosen and without_face == STOP:
-                raise NoFaceError(_nobody(found, place))
-            boxed = draw_faces(to_pil(picture), faces[index])
+        for index, selection in enumerate(selections):
+            if spare_chosen:
+                selection = replace(selection, taken=[not taken for taken in selection.taken])
+            faces.append(selection)
+            if not selection.chosen and without_face == STOP:
+                raise NoFaceError(_nobody(selection.found, f"picture {index + 1} of {len(pictures)}"))
+            boxed = draw_faces(to_pil(pictures[index]), selection)
             previews.append((from_pil(boxed).rgb.movedim(1, -1) + 1) / 2)  # [1, H, W, 3]
         return io.NodeOutput(faces, torch.cat(previews))
+
+
+def _album(model: Pipeline, pictures: Pictures, min_face: int, choice: Choose, wanted: set[int]) -> Iterator[Selection]:
+    """The faces of each picture by itself, and which of them are chosen: those of the wanted numbers, if there are any.
+
+    Raises:
+        PictureError: a picture has no face of such a number.
+    """
+    for index in each_picture(len(pictures)):
+        found = model.detect(pictures[index], min_face, throw_exception_if_processing_interrupted)
+        try:
+            taken = by_number(found, wanted) if wanted and found else choice(found, index)
+        except PictureError as error:
+            raise PictureError(f"In picture {index + 1} of {len(pictures)}: {error} {ALL_SHOWS}") from None
+        yield Selection(found, taken)
+
+
+def _clip(model: Pipeline, pictures: Pictures, min_face: int, choice: Choose, wanted: set[int]) -> Iterator[Selection]:
+    """The same for the frames of a clip: who is chosen in the frame in which they come, is chosen in all of them."""
+    chosen: dict[int, bool] = {}
+    frames = follow_clip(model, pictures, clip_progress(len(pictures)), min_face)
+    for index, frame in enumerate(frames):
+        found, people = [face for face, _ in frame], [person for _, person in frame]
+        for person, taken in zip(people, choice(found, index), strict=True):
+            chosen.setdefault(person, person in wanted if wanted else taken)
+        yield Selection(found, [chosen[person] for person in people], people)
+    if missing := wanted - set(chosen):
+        raise PictureError(f"There is no person {min(missing)}: {len(chosen)} came into sight. {ALL_SHOWS}")
 
 
 def _masks(mask: torch.Tensor | None, image: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""DBAF Load and DBAF Save: pictures with their capsules, and without the workflow."""
+"""DBAF Load, DBAF Load Folder and DBAF Save: pictures with their capsules, and without the workflow."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import folder_paths
 import torch
 from comfy_api.latest import io
 
-from dbaf.batch import SUFFIXES, find_capsule, sidecar_of
+from dbaf.batch import SUFFIXES, find_capsule, natural, sidecar_of
 from dbaf.capsule import embed
 from dbaf.errors import PictureError
 from dbaf.files import replacing
@@ -22,8 +22,21 @@ INSIDE, BESIDE = "in the picture", "in a file beside it"
 
 
 def _input_files() -> list[str]:
-    folder = Path(folder_paths.get_input_directory())
-    return sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    return [path.name for path in _pictures(Path(folder_paths.get_input_directory()))]
+
+
+def _folders() -> dict[str, list[Path]]:
+    """The input folder, as ".", and its sub-folders with their pictures; those without any are left out."""
+    root = Path(folder_paths.get_input_directory())
+    folders = [root, *sorted(path for path in root.rglob("*") if path.is_dir() and path.name[0] != ".")]
+    pictures = {folder.relative_to(root).as_posix(): _pictures(folder) for folder in folders}
+    return {name: files for name, files in pictures.items() if files or name == "."}
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The pictures right in a folder, by name, numbers in their order."""
+    shown = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES]
+    return sorted(shown, key=lambda path: natural(path.name))
 
 
 def _path_of(name: str) -> Path:
@@ -65,9 +78,9 @@ class Load(io.ComfyNode):
         return " ".join(str(file.stat().st_mtime_ns) for file in (path, sidecar_of(path)) if file.is_file())
 
     @classmethod
-    def validate_inputs(cls, picture: str) -> bool | str:
-        """Uploads after the start are not among the options."""
-        return True if folder_paths.exists_annotated_filepath(picture) else f"There is no file '{picture}'."
+    def validate_inputs(cls, picture: str) -> bool:
+        """Uploads after the start are not among the options. A missing file is an error of the run: see DBAF Key."""
+        return True
 
     @classmethod
     def execute(cls, picture: str) -> io.NodeOutput:
@@ -75,6 +88,59 @@ class Load(io.ComfyNode):
         found = find_capsule(path)
         image = (read_picture(path).rgb.movedim(1, -1) + 1) / 2  # [1, H, W, 3]
         return io.NodeOutput(image, PerPicture([None if found is None else found[0]]))
+
+
+class LoadFolder(io.ComfyNode):
+    """Name of a folder -> its pictures, a list."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "DBAF_LoadFolder",
+            display_name="DBAF Load Folder",
+            aliases=["load images", "album", "batch", "directory"],
+            description="Loads all pictures of a folder, of any sizes, as a list: each node after it works on one "
+            "after the other.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=list(_folders()),
+                    default=".",
+                    tooltip="A folder in ComfyUI's input folder; '.' is the input folder itself. Sub-folders are not "
+                    "entered.",
+                )
+            ],
+            outputs=[
+                io.Image.Output(
+                    display_name="images", is_output_list=True, tooltip="The pictures, without alpha, in their order."
+                ),
+                io.String.Output(
+                    display_name="names",
+                    is_output_list=True,
+                    tooltip="FOLDER/NAME of each, for 'filename_prefix' of DBAF Save: then you know which is which.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str) -> str:
+        """Names of its pictures, and when they were changed."""
+        return " ".join(f"{path.name} {path.stat().st_mtime_ns}" for path in _folders().get(folder, []))
+
+    @classmethod
+    def validate_inputs(cls, folder: str) -> bool:
+        """Folders that came after the start are not among the options. A missing one is an error of the run."""
+        return True
+
+    @classmethod
+    def execute(cls, folder: str) -> io.NodeOutput:
+        paths = _folders().get(folder)
+        if not paths:
+            raise PictureError(
+                f"There is no picture in '{folder}' of the input folder. Put some there, press R, and choose it."
+            )
+        images = [(read_picture(paths[index]).rgb.movedim(1, -1) + 1) / 2 for index in each_picture(len(paths))]
+        return io.NodeOutput(images, [(Path(folder) / path.stem).as_posix() for path in paths])
 
 
 class Save(io.ComfyNode):

@@ -16,9 +16,9 @@ from .sockets import KeySocket, schema
 ENVIRONMENT = "environment variable"
 KEY_VARIABLE, FILE_VARIABLE, PASSPHRASE_VARIABLE = "DBAF_KEY", "DBAF_KEY_FILE", "DBAF_PASSPHRASE"
 NO_KEY = (
-    f"No key: neither {KEY_VARIABLE} nor {FILE_VARIABLE} is set. Make a key file in user/__dbaf_keys of ComfyUI "
-    "(python -m dbaf key new FILE), press R, and choose it in DBAF Key; or set one of the two variables and restart "
-    "ComfyUI."
+    f"No key: neither {KEY_VARIABLE} nor {FILE_VARIABLE} is set. Make a key file: in the folder of this pack run "
+    "'python -m dbaf key new ../../user/__dbaf_keys/my.key' with the Python that runs ComfyUI. Then press R, and "
+    "choose it in DBAF Key. Or set one of the two variables and restart ComfyUI."
 )
 
 
@@ -97,13 +97,9 @@ class LoadKey(io.ComfyNode):
         return "" if path is None or not path.is_file() else str(path.stat().st_mtime_ns)
 
     @classmethod
-    def validate_inputs(cls, key_name: str) -> bool | str:
-        """A missing key shows before anything runs."""
-        try:
-            path = _path_of(key_name)
-        except SecretError as error:
-            return str(error)
-        return True if path is not None or os.environ.get(KEY_VARIABLE) else NO_KEY
+    def validate_inputs(cls, key_name: str) -> bool:
+        """A missing key is an error of the run: where another branch of the graph is valid, ComfyUI shows no other."""
+        return True
 
     @classmethod
     def execute(cls, key_name: str) -> io.NodeOutput:

@@ -61,14 +61,16 @@ def without_face_input() -> io.Input:
     )
 
 
-def batch_input() -> io.Input:
-    """How the pictures of a batch belong together."""
+def batch_input(
+    in_clip: str = "each person is followed and keeps one face, which moves without flickering",
+) -> io.Input:
+    """How the pictures of a batch belong together. `in_clip`: what a node does with a clip."""
     return io.Combo.Input(
         "batch",
         options=[ALBUM, CLIP],
         default=ALBUM,
-        tooltip="album: each picture by itself. clip: the pictures are the frames of a video, in their order: each "
-        "person is followed and keeps one face, which moves without flickering.",
+        tooltip="album: each picture by itself. clip: the pictures are the frames of a video, in their order: "
+        f"{in_clip}.",
     )
 
 

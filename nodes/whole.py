@@ -141,8 +141,8 @@ class AnonymizeImage(io.ComfyNode):
         def check(suspects: list[Face]) -> None:
             if suspects and not accept_suspects:
                 raise PictureError(
-                    f"{_places(suspects)} Look there. A smaller 'min_face' may find it; 'accept_suspects' lets the "
-                    "picture pass as it is."
+                    f"{_places(suspects)} To look there, switch 'accept_suspects' on and run again: 'preview' has a "
+                    "red box. If it is a face, a smaller 'min_face' may find it."
                 )
 
         def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:

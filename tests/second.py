@@ -114,7 +114,7 @@ def open_capsule(capsule: bytes, output: bytes, master: bytes) -> bytes | None:
     return bytes(original)
 
 
-def read_imprint(image: Image.Image, blocks: list[tuple[int, int]], length: int) -> bytes | None:
+def read_imprint(image: Image.Image, blocks: list[tuple[int, int]], length: int, step: int = 12) -> bytes | None:
     """The sealed bytes in these blocks (row, column) of an RGB image; None if the code word has errors."""
     carriers = [(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0)]
     carriers += [(0, 4), (1, 3), (2, 2), (3, 1), (4, 0), (1, 4), (2, 3), (3, 2), (4, 1), (5, 0)]
@@ -133,7 +133,7 @@ def read_imprint(image: Image.Image, blocks: list[tuple[int, int]], length: int)
             )
             level *= (1 if v else 0.5**0.5) * (1 if u else 0.5**0.5) / 4
             place = (row * round(count * (5**0.5 - 1) / 2) + 20 * column + number) % count
-            tally[place] += math.cos(2 * math.pi * level / 12)
+            tally[place] += math.cos(2 * math.pi * level / step)
     bits = "".join("1" if votes < 0 else "0" for votes in tally)
     word = int(bits, 2) ^ int.from_bytes(hashlib.shake_256(b"dbaf/1/imprint").digest(length + 24), "big")
     letters = word.to_bytes(length + 24, "big")

@@ -29,10 +29,17 @@ class Selection:
     Attributes:
         found: all of them, left to right, so that the number of a face stays the same whoever is chosen.
         taken: for each, whether it is chosen.
+        people: for each the number of the person, from 1, where they are followed through a clip.
     """
 
     found: list[Face]
     taken: list[bool]
+    people: list[int] | None = None
+
+    @property
+    def numbers(self) -> list[int]:
+        """What a preview calls each face."""
+        return self.people or list(range(1, len(self.found) + 1))
 
     @property
     def chosen(self) -> list[Face]:

@@ -19,7 +19,7 @@ def draw_faces(image: Image.Image, selection: Selection, suspects: list[Face] | 
     image = image.copy()
     width = max(2, min(image.size) // 120)
     draw = ImageDraw.Draw(image)
-    for number, (face, taken) in enumerate(zip(selection.found, selection.taken, strict=True), start=1):
+    for number, face, taken in zip(selection.numbers, selection.found, selection.taken, strict=True):
         label = str(number) if taken else f"{number} spared"
         _box(draw, image.size, face, label, CHOSEN if taken else SPARED, width)
     for face in suspects or []:

@@ -1,4 +1,4 @@
-"""Bytes in the pixels of a face, so faint that nobody sees them and firm enough to outlive JPEG.
+"""Bytes in the pixels of a face, so faint that nobody sees them and, but for clips, firm enough to outlive JPEG.
 
 Quantisation index modulation (Chen and Wornell, 2001): in every 8 x 8 block that lies in the face's mask, the low
 frequencies of the luma are moved to even multiples of half a step for a 0 and to odd ones for a 1. Blocks are those
@@ -8,6 +8,7 @@ There is no secret here: anybody can read the bytes, and they are worth nothing 
 
 import hashlib
 import math
+from contextlib import suppress
 
 import torch
 from reedsolo import ReedSolomonError, RSCodec
@@ -18,7 +19,9 @@ CARRIERS = (
     *((0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0), (0, 3), (1, 2), (2, 1), (3, 0)),
     *((0, 4), (1, 3), (2, 2), (3, 1), (4, 0), (1, 4), (2, 3), (3, 2), (4, 1), (5, 0)),
 )
-STEP = 12.0  # grey levels: an error of less than a quarter of it is harmless
+# grey levels: an error of less than a quarter of a step is harmless
+FIRM = 12.0  # outlives JPEG
+FAINT = 4.0  # outlives rounding only; from frame to frame FIRM's noise is as strong as a camera's, and is seen
 PARITY = 24  # bytes; half as many wrong ones are mended
 ROOM = 1.2  # carriers a bit that there must be
 LUMA = (0.299, 0.587, 0.114)
@@ -30,13 +33,14 @@ def whole_blocks(mask: torch.Tensor) -> torch.Tensor:
     return _blocks(mask.cpu()).flatten(2).all(2)
 
 
-def write(picture: torch.Tensor, blocks: torch.Tensor, data: bytes) -> torch.Tensor | None:
+def write(picture: torch.Tensor, blocks: torch.Tensor, data: bytes, step: float = FIRM) -> torch.Tensor | None:
     """Put bytes into a picture.
 
     Args:
         picture: [1, 3, H, W] in [-1, 1], on the 8-bit grid in these blocks.
         blocks: [H // 8, W // 8] bool, the blocks that may change.
         data: at most 255 - PARITY bytes.
+        step: FIRM or FAINT.
 
     Returns:
         A new picture; None if the blocks have no room.
@@ -53,8 +57,8 @@ def write(picture: torch.Tensor, blocks: torch.Tensor, data: bytes) -> torch.Ten
     levels = _levels(area)
     spectrum = _dct(_blocks(_luma(levels))[usable])  # [N, 8, 8]
     old = _carriers(spectrum)
-    offset = bits[places] * (STEP / 2)
-    new = ((old - offset) / STEP).round() * STEP + offset
+    offset = bits[places] * (step / 2)
+    new = ((old - offset) / step).round() * step + offset
     change = torch.zeros_like(spectrum)
     for index, (v, u) in enumerate(CARRIERS):
         change[:, v, u] = new[:, index] - old[:, index]
@@ -84,16 +88,16 @@ def read(picture: torch.Tensor, blocks: torch.Tensor, length: int) -> bytes | No
     top, left, usable = window
     count = (length + PARITY) * 8
     spectrum = _dct(_blocks(_luma(_levels(_area(picture, top, left, usable))))[usable])  # [N, 8, 8]
-    angle = _carriers(spectrum) * (2 * math.pi / STEP)  # [N, C]
-    # a block that was written to has all its carriers near multiples of half a step; others have no say
-    written = torch.cos(2 * angle).mean(1, keepdim=True).clamp(min=0)
-    votes = written * torch.cos(angle)  # positive: a 0, negative: a 1
     places = _places(top, left, usable, count)
-    tally = torch.zeros(count, dtype=torch.float64).index_add(0, places.flatten(), votes.flatten())
-    try:
-        return bytes(RSCodec(PARITY).decode(_whitened(_packed(tally < 0)))[0])
-    except ReedSolomonError:
-        return None
+    for step in (FIRM, FAINT):
+        angle = _carriers(spectrum) * (2 * math.pi / step)  # [N, C]
+        # a block that was written to has all its carriers near multiples of half a step; others have no say
+        written = torch.cos(2 * angle).mean(1, keepdim=True).clamp(min=0)
+        votes = written * torch.cos(angle)  # positive: a 0, negative: a 1
+        tally = torch.zeros(count, dtype=torch.float64).index_add(0, places.flatten(), votes.flatten())
+        with suppress(ReedSolomonError):
+            return bytes(RSCodec(PARITY).decode(_whitened(_packed(tally < 0)))[0])
+    return None
 
 
 def _bits(data: bytes) -> torch.Tensor:

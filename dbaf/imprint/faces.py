@@ -4,7 +4,7 @@ import torch
 
 from dbaf.faces import Face
 from dbaf.faces.mask import covered
-from dbaf.imprint.channel import BLOCK, read, whole_blocks, write
+from dbaf.imprint.channel import BLOCK, FIRM, read, whole_blocks, write
 from dbaf.imprint.seal import TAG_BYTES
 
 
@@ -25,20 +25,23 @@ def read_face(picture: torch.Tensor, face: Face, lengths: tuple[int, ...]) -> by
     return None
 
 
-def write_face(picture: torch.Tensor, mask: torch.Tensor, imprints: list[bytes]) -> tuple[torch.Tensor, bool]:
+def write_face(
+    picture: torch.Tensor, mask: torch.Tensor, imprints: list[bytes], step: float = FIRM
+) -> tuple[torch.Tensor, bool]:
     """Put the first of some sealed codes that fits into a face.
 
     Args:
         picture: [1, 3, H, W] in [-1, 1].
         mask: [H, W] bool, the pixels that belong to the face.
         imprints: the longest first.
+        step: see `channel`.
 
     Returns:
         A new picture on the 8-bit grid within the mask, and whether one did fit.
     """
     blocks = whole_blocks(mask)
     for sealed in imprints:
-        written = write(picture, blocks, sealed)
+        written = write(picture, blocks, sealed, step)
         if written is not None:
             return written, True
     return picture, False

@@ -59,7 +59,7 @@ def bundle_folder(
     try:
         return hub.fetch(name, local_files_only, progress=progress)
     except WeightsError as error:
-        raise WeightsError(f"{searched} {error}") from error
+        raise WeightsError(f"Model '{name}' is not on this computer. {searched} {error}") from error
 
 
 def bundle_digest(name: str) -> str:

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from dbaf.images import from_pil, to_pil
-from dbaf.imprint.channel import PARITY, read, whole_blocks, write
+from dbaf.imprint.channel import FAINT, FIRM, PARITY, read, whole_blocks, write
 
 DATA = bytes(range(48))
 
@@ -55,6 +55,16 @@ def test_is_faint_and_stays_inside(picture: torch.Tensor, mask: torch.Tensor) ->
     change = (written - picture)[:, :, mask] * 127.5
     assert 0 < change.square().mean() < 255**2 / 10**4  # 40 dB
     assert torch.equal(written, from_pil(to_pil(written)).rgb)  # on the grid
+
+
+def test_of_a_frame_is_fainter_and_comes_back_from_png(picture: torch.Tensor, mask: torch.Tensor) -> None:
+    firm, faint = (write(picture, whole_blocks(mask), DATA, step) for step in (FIRM, FAINT))
+    assert firm is not None
+    assert faint is not None
+    noise = [float((written - picture)[:, :, mask].square().mean().sqrt()) * 127.5 for written in (firm, faint)]
+    assert noise[1] < 0.4 * noise[0]
+    near = whole_blocks(ellipse(150, 187, 92, 78, 48, 57))
+    assert read(from_pil(to_pil(faint)).rgb, near, len(DATA)) == DATA
 
 
 def test_is_not_found_where_none_is(picture: torch.Tensor, mask: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The committed picture: the library and a second implementation read the same imprint from it."""
+"""The committed picture and frame: the library and a second implementation read the same imprint from them."""
 
 import base64
 import io
@@ -30,8 +30,9 @@ def test_both_decode_the_same(length: int, first: int) -> None:
     assert (coder.unpack(code) - coder.latent(coordinates)[0]).abs().max() < 1e-5
 
 
-def test_both_read_and_open_it() -> None:
-    with Image.open(io.BytesIO(base64.b64decode(FILE["png"]))) as image:
+@pytest.mark.parametrize(("name", "step"), [("png", 12), ("frame", 4)])
+def test_both_read_and_open_it(name: str, step: int) -> None:
+    with Image.open(io.BytesIO(base64.b64decode(FILE[name]))) as image:
         image.load()
     sealed, code, weights = (bytes.fromhex(FILE[name]) for name in ("sealed", "code", "weights"))
     blocks = [tuple(block) for block in FILE["blocks"]]
@@ -39,7 +40,7 @@ def test_both_read_and_open_it() -> None:
     for row, column in blocks:
         covered[row, column] = True
     assert read(from_pil(image).rgb, covered, len(sealed)) == sealed
-    assert second.read_imprint(image, blocks, len(sealed)) == sealed
+    assert second.read_imprint(image, blocks, len(sealed), step) == sealed
     assert open_imprint(sealed, Key(bytes.fromhex(FILE["master"])), weights) == code
     assert second.open_imprint(sealed, bytes.fromhex(FILE["master"]), weights) == code
     assert second.open_imprint(sealed, bytes(32), weights) is None

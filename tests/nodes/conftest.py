@@ -26,7 +26,9 @@ class Socket:
     """Stands for an io.X.Input or io.X.Output of ComfyUI 0.3.48 (no `advanced=` yet)."""
 
     def __init__(self, io_type: str, id: str = "", **arguments: Any) -> None:
-        unknown = set(arguments) - set("display_name tooltip options default min max step optional upload".split())
+        unknown = set(arguments) - set(
+            "display_name tooltip options default min max step optional upload is_output_list".split()
+        )
         assert not unknown, f"unknown to ComfyUI 0.3.48: {unknown}"
         self.io_type, self.id, self.arguments = io_type, id, arguments
 

@@ -20,6 +20,7 @@ def test_all_nodes(nodes: dict[str, Any]) -> None:
         "DBAF_Encode",
         "DBAF_Key",
         "DBAF_Load",
+        "DBAF_LoadFolder",
         "DBAF_LoadModel",
         "DBAF_MAARBlend",
         "DBAF_MixIdentities",

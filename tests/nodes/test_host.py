@@ -175,7 +175,7 @@ def pixels(path: Path) -> torch.Tensor:
 
 def test_nodes_help_and_templates_are_found(server: Server) -> None:
     info = {name: entry for name, entry in server.json("/object_info").items() if name.startswith("DBAF_")}
-    assert len(info) == 16
+    assert len(info) == 17
     for name, entry in info.items():
         for group in (entry["input"][kind] for kind in ("required", "optional") if kind in entry["input"]):
             assert all(options["tooltip"] for _, options in group.values())
@@ -190,7 +190,7 @@ def test_nodes_help_and_templates_are_found(server: Server) -> None:
         "first",
         "second",
     ]
-    names = ["anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle", "video"]
+    names = ["album", "anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle", "video"]
     assert sorted(server.json("/workflow_templates")["comfyui-dbaf"]) == names
     for name in names:
         assert server.get(f"/api/workflow_templates/comfyui-dbaf/{name}.jpg")[:2] == b"\xff\xd8"
@@ -333,12 +333,33 @@ def test_templates_without_other_models_run(server: Server) -> None:
     assert pixels(rows).shape[-2] == 3 * original.shape[-2] + 2 * 8
 
 
+def test_an_album_of_any_sizes(server: Server) -> None:
+    folder = server.base / "input" / "holiday"
+    folder.mkdir()
+    shutil.copy(server.base / "input" / "person.png", folder / "b.png")
+    with Image.open(folder / "b.png") as person:
+        person.crop((0, 0, 512, 512)).save(folder / "a10.png")
+    shutil.copy(server.base / "input" / "wall.png", folder / "a2.png")
+    prompt = to_prompt(template("album"), folder="holiday", key_name="first")
+    save = next(node for node, entry in prompt.items() if entry["class_type"] == "DBAF_Save")
+    files = server.saved(server.run(prompt), save)
+    assert [(file.parent.name, file.name) for file in files] == [
+        ("holiday", f"{name}_00001_.png") for name in ("a2", "a10", "b")
+    ]
+    changed = [
+        bool((pixels(file) != pixels(folder / f"{name}.png")).any())
+        for file, name in zip(files, ("a2", "a10", "b"), strict=True)
+    ]
+    assert changed == [False, True, True]
+
+
 def test_spared_face_and_mask(server: Server) -> None:
     """The only face is spared through a painted mask: nothing changes, and nothing is suspect."""
     prompt = whole("person.png")
     painted = {"value": 1.0, "width": 64, "height": 64}
     prompt["5"] = {"class_type": "SolidMask", "inputs": painted}
     widgets = {"choose": "in the mask", "numbers": "1", "count": 1, "spare_chosen": True, "min_face": 40}
+    widgets["batch"] = "album"
     faces = {
         "model": ["1", 0],
         "image": ["3", 0],
@@ -408,11 +429,11 @@ def test_slips_show_before_anything_runs(server: Server) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         server.start(prompt)
     assert "'one' is no number of a face" in refused.value.read().decode()
-    prompt = whole("person.png")
-    prompt["2"]["inputs"]["key_name"] = "gone"
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        server.start(prompt)
-    assert "There is no key of this name" in refused.value.read().decode()
+
+
+def test_a_missing_key_is_told_though_a_preview_could_do_without(server: Server) -> None:
+    prompt = to_prompt(template("anonymize"), image="person.png", key_name="gone")
+    assert "There is no key of this name" in json.dumps(server.run(prompt)["status"])
 
 
 def test_errors_show_no_secret(server: Server) -> None:

@@ -96,7 +96,6 @@ def test_mixed_up_inputs_are_named(nodes: dict[str, Any], pipeline: Any, host: A
         nodes["DBAF_Seal"].execute(pipeline, original[:1], output, Key.generate())
     with pytest.raises(PictureError, match=r"no file 'gone\.png'"):
         nodes["DBAF_Load"].execute("gone.png")
-    assert nodes["DBAF_Load"].validate_inputs("gone.png") == "There is no file 'gone.png'."
 
 
 def test_alpha_is_saved_where_nothing_is_sealed(nodes: dict[str, Any], host: Any) -> None:
@@ -105,6 +104,25 @@ def test_alpha_is_saved_where_nothing_is_sealed(nodes: dict[str, Any], host: Any
     with Image.open(host.folder("output") / "alpha_00001_.png") as picture:
         assert picture.mode == "RGBA"
         assert picture.getchannel("A").getextrema() == (51, 51)
+
+
+def test_folders_are_loaded_as_lists(nodes: dict[str, Any], host: Any) -> None:
+    node, album = nodes["DBAF_LoadFolder"], host.folder("input") / "album"
+    assert node.define_schema().inputs[0].options == ["."]
+    for name, width in (("img10.png", 40), ("img2.jpg", 24), ("sub/deep.png", 8)):
+        (album / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (width, 16)).save(album / name)
+    (album / "notes.txt").write_text("no picture")
+    assert node.define_schema().inputs[0].options == [".", "album", "album/sub"]
+    before = node.fingerprint_inputs("album")
+    pictures, names = node.execute("album").args
+    assert [tuple(one.shape) for one in pictures] == [(1, 16, 24, 3), (1, 16, 40, 3)]
+    assert names == ["album/img2", "album/img10"]
+    Image.new("RGB", (8, 8)).save(album / "img3.png")
+    assert node.fingerprint_inputs("album") != before
+    for name in ("gone", "../output", "."):
+        with pytest.raises(PictureError, match="There is no picture in"):
+            node.execute(name)
 
 
 def test_a_changed_file_is_loaded_anew(nodes: dict[str, Any], host: Any) -> None:

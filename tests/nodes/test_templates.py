@@ -13,7 +13,7 @@ from PIL import Image
 
 PACK = Path(__file__).resolve().parents[2]
 CORE = json.loads((Path(__file__).parent / "core_nodes.json").read_text())  # recorded from ComfyUI 0.3.64
-NAMES = ["anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle", "video"]
+NAMES = ["album", "anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle", "video"]
 LARGEST = 60_000  # bytes of a thumbnail
 
 with_comfy_cli = pytest.mark.skipif(
@@ -95,7 +95,7 @@ def object_info(nodes: dict[str, Any]) -> dict[str, Any]:
             "input_order": {group: list(sockets) for group, sockets in groups.items()},
             "output": [socket.io_type for socket in schema.outputs],
             "output_name": [socket.display_name for socket in schema.outputs],
-            "output_is_list": [False] * len(schema.outputs),
+            "output_is_list": [bool(socket.is_output_list) for socket in schema.outputs],
             "output_node": node_id == "DBAF_Save",
             "python_module": "custom_nodes.comfyui-dbaf",
         }

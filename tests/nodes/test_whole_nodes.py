@@ -1,5 +1,6 @@
 """Choosing and sparing faces, the nodes that do everything in one, and mixing identities."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ def make_image(faces: list[int], channels: int = 3) -> torch.Tensor:
 
 def detect(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: Any) -> tuple[Any, torch.Tensor]:
     widgets = {"without_face": STOP, "min_face": 40, "choose": "all", "numbers": "1", "count": 1, "spare_chosen": False}
+    widgets["batch"] = "album"
     return nodes["DBAF_DetectFaces"].execute(pipeline, image, **(widgets | chosen)).args
 
 
@@ -58,6 +60,35 @@ def test_numbers_that_are_not_there(nodes: dict[str, Any], pipeline: Any) -> Non
     assert node.validate_inputs("all", "nonsense") is True  # it is not used
     assert "'x' is no number of a face" in node.validate_inputs("by number", "x")
     assert "it can be: all" in node.validate_inputs("somehow", "1")
+
+
+@pytest.fixture
+def film(monkeypatch: pytest.MonkeyPatch, nodes: dict[str, Any]) -> list[list[int]]:
+    """Who is in each frame, left to right: `follow_clip` finds that."""
+    people = [[1, 2], [2, 1], [], [2, 3], [3]]
+
+    def follow(model: Any, frames: Any, step: Any, min_face: int) -> Iterator[list[tuple[Any, int]]]:
+        for number, (picture, frame) in enumerate(zip(frames, people, strict=True)):
+            step(number + 1)
+            yield list(zip(model.detect(picture), frame, strict=True))
+
+    monkeypatch.setattr(sys.modules[nodes["DBAF_DetectFaces"].__module__], "follow_clip", follow)
+    return people
+
+
+def test_in_a_clip_people_are_chosen_once(nodes: dict[str, Any], pipeline: Any, film: list[list[int]]) -> None:
+    image = make_image([len(frame) for frame in film])
+    clip = {"batch": "clip", "without_face": KEEP}
+    faces, preview = detect(nodes, pipeline, image, choose="by number", numbers="1, 3", **clip)
+    assert taken(faces) == [[True, False], [False, True], [], [False, True], [True]]
+    assert [selection.numbers for selection in faces] == film
+    assert preview.shape == image.shape
+    leftmost, _ = detect(nodes, pipeline, image, choose="leftmost", **clip)  # 3 comes to the right of 2
+    assert taken(leftmost) == [[True, False], [False, True], [], [False, False], [False]]
+    spared, _ = detect(nodes, pipeline, image, choose="leftmost", spare_chosen=True, **clip)
+    assert taken(spared) == [[False, True], [True, False], [], [True, True], [True]]
+    with pytest.raises(PictureError, match="There is no person 4: 3 came into sight"):
+        detect(nodes, pipeline, image, choose="by number", numbers="1, 4", **clip)
 
 
 @pytest.mark.parametrize("shape", [(96, 128), (1, 96, 128), (2, 48, 64)])
