@@ -235,7 +235,7 @@ class Pipeline:
             attributes: of the same faces.
             progress: called with (done, F) after each face.
             spared: other faces of it. Inside their outlines every pixel stays, also where a new face would reach in.
-        step: of the imprints, see `dbaf.imprint.channel`.
+            step: of the imprints, see `dbaf.imprint.channel`.
         """
         mask = picture.new_zeros(1, 1, *picture.shape[-2:])
         owner = torch.full(picture.shape[-2:], -1, dtype=torch.int16)  # which face a pixel shows

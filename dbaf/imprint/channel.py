@@ -71,13 +71,13 @@ def write(picture: torch.Tensor, blocks: torch.Tensor, data: bytes, step: float 
     return result
 
 
-def read(picture: torch.Tensor, blocks: torch.Tensor, length: int) -> bytes | None:
-    """Take `length` bytes out of a picture [1, 3, H, W] in [-1, 1].
+def read(picture: torch.Tensor, blocks: torch.Tensor, *lengths: int) -> bytes | None:
+    """Take bytes out of a picture [1, 3, H, W] in [-1, 1].
 
     Args:
         picture: as it was written, or after JPEG; not scaled, turned or cropped.
         blocks: [H // 8, W // 8] bool, those that `write` was given, and others.
-        length: bytes.
+        lengths: how many bytes there may be; the first that makes sense counts.
 
     Returns:
         None if there are none, or they are damaged. What somebody else wrote comes back too.
@@ -86,17 +86,18 @@ def read(picture: torch.Tensor, blocks: torch.Tensor, length: int) -> bytes | No
     if window is None:
         return None
     top, left, usable = window
-    count = (length + PARITY) * 8
-    spectrum = _dct(_blocks(_luma(_levels(_area(picture, top, left, usable))))[usable])  # [N, 8, 8]
-    places = _places(top, left, usable, count)
+    carriers = _carriers(_dct(_blocks(_luma(_levels(_area(picture, top, left, usable))))[usable]))  # [N, C]
     for step in (FIRM, FAINT):
-        angle = _carriers(spectrum) * (2 * math.pi / step)  # [N, C]
+        angle = carriers * (2 * math.pi / step)
         # a block that was written to has all its carriers near multiples of half a step; others have no say
         written = torch.cos(2 * angle).mean(1, keepdim=True).clamp(min=0)
-        votes = written * torch.cos(angle)  # positive: a 0, negative: a 1
-        tally = torch.zeros(count, dtype=torch.float64).index_add(0, places.flatten(), votes.flatten())
-        with suppress(ReedSolomonError):
-            return bytes(RSCodec(PARITY).decode(_whitened(_packed(tally < 0)))[0])
+        votes = (written * torch.cos(angle)).flatten()  # positive: a 0, negative: a 1
+        for length in lengths:
+            count = (length + PARITY) * 8
+            places = _places(top, left, usable, count).flatten()
+            tally = torch.zeros(count, dtype=torch.float64).index_add(0, places, votes)
+            with suppress(ReedSolomonError):
+                return bytes(RSCodec(PARITY).decode(_whitened(_packed(tally < 0)))[0])
     return None
 
 

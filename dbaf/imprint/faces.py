@@ -18,11 +18,7 @@ def read_face(picture: torch.Tensor, face: Face, lengths: tuple[int, ...]) -> by
     """
     rows, columns = picture.shape[-2] // BLOCK, picture.shape[-1] // BLOCK
     blocks = covered(face.mesh[:, :2], face.quad, rows, columns, BLOCK)
-    for length in lengths:
-        sealed = read(picture, blocks, length + TAG_BYTES)
-        if sealed is not None:
-            return sealed
-    return None
+    return read(picture, blocks, *(length + TAG_BYTES for length in lengths))
 
 
 def write_face(

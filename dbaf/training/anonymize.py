@@ -3,11 +3,11 @@
     python -m dbaf.training.anonymize --utkface UTKFACE
 
 Each style group's identity codes are whitened along their principal components. The directions in which what must stay
-changes most (`dbaf.training.keep`: skin colour, what the face does, sex, age, origin) are taken out again, since a face
-that no longer suits neck, hair and the occasion looks wrong; in what is left of them no key moves everybody, since
-whole crowds would look alike and odd. All others are the coordinates that a key turns. The codes are those of
-`dbaf.training.codes`. Takes minutes. Prints how much of the identity codes of photographs that were left out lies in
-the coordinates.
+changes most (`dbaf.training.keep`: skin colour, what the face does, sex, age, origin; glasses) are taken out again,
+since a face that no longer suits neck, hair and the occasion looks wrong; in what is left of them no key moves
+everybody, since whole crowds would look alike and odd. All others are the coordinates that a key turns. The codes are
+those of `dbaf.training.codes`. Takes minutes. Prints how much of the identity codes of photographs that were left out
+lies in the coordinates.
 """
 
 import argparse
@@ -20,16 +20,19 @@ import torch
 from dbaf.faces import FaceFinder
 from dbaf.generators import load_generator
 from dbaf.kria import KRIA, KeyedTurn
-from dbaf.training.codes import load_codes
+from dbaf.training.codes import load_coded
 from dbaf.training.common import LICENCE, load_cid, load_encoder
 from dbaf.training.keep import labelled, moving, visible
 from dbaf.training.latent import GROUPS
+from dbaf.training.observe import bridge_line
+from dbaf.training.photos import scaled
 from dbaf.weights.bundle import bundle_folder, save_part
 
-COMPONENTS = (96, 96, 12)  # principal components of each group; with 96 fine ones, skin got mottled
+COMPONENTS = (48, 64, 12)  # principal components of each group; more make odder faces: mottled, with sunglasses
 LEFT = (3, 4, 3)  # directions of a group that are taken out
-STRETCH, MOVE = 1.1, 1.0  # 1.2 keeps people farther apart, but faces look odd
+STRETCH, MOVE = 1.1, 0.9
 LABELLED, SHOWN = 800, 50  # photographs with sex, age and origin, and those at which it is measured what shows
+GLASSES = 0.1  # difference that they make to `bridge_line`, on average
 CHECKED = 60  # photographs left out of the fit
 
 
@@ -82,6 +85,7 @@ def fit(turn: KeyedTurn, components: Components, shows: torch.Tensor, goes: torc
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
     parser.add_argument("--codes", type=Path, default=Path("runs/codes.safetensors"))
     parser.add_argument("--utkface", type=Path, required=True, help="photographs named age_sex_origin_...")
     args = parser.parse_args()
@@ -90,7 +94,8 @@ def main() -> None:
     bundle = bundle_folder("mobile")
     generator, finder = load_generator(bundle), FaceFinder.from_bundle(bundle)
     encoder, cid = load_encoder(bundle).cpu(), load_cid(bundle).cpu()
-    encoded = load_codes(args.codes)
+    coded = load_coded(args.photos, args.codes)
+    encoded = coded["wplus"]
     identity = torch.cat([part - cid(part) for part in encoded.split(250)])
 
     components = [
@@ -102,7 +107,9 @@ def main() -> None:
     total = torch.stack(effects).sum(0).sqrt()[:, None]
     people, labels = labelled(args.utkface, LABELLED, encoder, finder)
     apart = torch.cat([part - cid(part) for part in people.split(50)])
-    goes = grouped(moving(apart.flatten(1), labels).unflatten(1, apart.shape[1:]))
+    glasses = torch.cat([bridge_line(scaled(part)) for part in coded["pictures"].split(100)])[:, None] / GLASSES
+    moves = torch.cat([moving(apart.flatten(1), labels), moving(identity.flatten(1), glasses)])
+    goes = grouped(moves.unflatten(1, apart.shape[1:]))
 
     ranks = [count - left for count, left in zip(COMPONENTS, LEFT, strict=True)]
     config: dict[str, Any] = {"groups": GROUPS, "ranks": ranks, "stretch": STRETCH, "move": MOVE, "dim": generator.dim}

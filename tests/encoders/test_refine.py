@@ -10,9 +10,14 @@ from dbaf.pipeline import Pipeline
 def seen_part(pipeline: Pipeline, portrait: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The square of the portrait's face, and an ellipse of it."""
     (face,) = pipeline.detect(portrait)
+    return crop(portrait, face.quad, 256), ellipse()
+
+
+def ellipse() -> torch.Tensor:
+    """[1, 1, 256, 256], about what encoders get to see of a square."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, 256), torch.linspace(-1, 1, 256), indexing="ij")
     inside = (x / 0.5).square() + ((y - 0.1) / 0.7).square() < 1
-    return crop(portrait, face.quad, 256), inside.float()[None, None]
+    return inside.float()[None, None]
 
 
 def error(pipeline: Pipeline, picture: torch.Tensor, seen: torch.Tensor, wplus: torch.Tensor) -> float:
@@ -36,13 +41,13 @@ def test_refinement_brings_the_seen_part_closer(pipeline: Pipeline, portrait: to
 
 def test_feedback_corrects_what_the_encoder_gets_wrong(pipeline: Pipeline) -> None:
     """As the picture shows it: codes differ along much that does not show."""
-    seen = torch.ones(1, 1, 256, 256)
+    seen = ellipse()
     code = pipeline.generator.widen(pipeline.generator.mapping(torch.randn(4, 512, generator=torch.manual_seed(0))))
     code = pipeline.generator.mean_w + 0.6 * (code - pipeline.generator.mean_w)
     for one in code.split(1):
         with torch.no_grad():
             picture = pipeline.generator.preview(one)
-            guess, _ = pipeline.encoder(picture)
+            guess, _ = pipeline.encoder(picture * seen)
             better = feedback(pipeline.generator, pipeline.encoder, seen, guess)
             assert error(pipeline, picture, seen, better) < 0.97 * error(pipeline, picture, seen, guess)
 
