@@ -29,7 +29,7 @@ from dbaf.training.photos import scaled
 from dbaf.weights.bundle import bundle_folder, save_part
 
 COMPONENTS = (48, 64, 12)  # principal components of each group; more make odder faces: mottled, with sunglasses
-LEFT = (6, 9, 4)  # directions of a group that are taken out
+LEFT = (3, 4, 3)  # directions of a group that are taken out
 STRETCH, MOVE = 1.1, 0.9
 LABELLED, SHOWN = 800, 50  # photographs with sex, age and origin, and those at which it is measured what shows
 GLASSES = 0.1  # difference that they make to `bridge_line`, on average
