@@ -55,19 +55,10 @@ def main() -> None:
     before, encoder = load_encoder(bundle), load_encoder(bundle)
     encoder.requires_grad_(True).backbone.features[:FROZEN].requires_grad_(False)
     average = AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
-    trained = [p for p in encoder.parameters() if p.requires_grad]
-    rates = {name: BACKBONE_RATE if name.startswith("backbone") else 1.0 for name, _ in encoder.named_parameters()}
-    optimiser = torch.optim.AdamW(
-        [
-            {
-                "params": [p for n, p in encoder.named_parameters() if p.requires_grad and rates[n] == rate],
-                "share": rate,
-            }
-            for rate in (1.0, BACKBONE_RATE)
-        ],
-        setting.peak_rate,
-        weight_decay=0.02,
-    )
+    backbone = [p for p in encoder.backbone.parameters() if p.requires_grad]
+    head = [p for name, p in encoder.named_parameters() if not name.startswith("backbone.")]
+    shares = [{"params": head, "share": 1.0}, {"params": backbone, "share": BACKBONE_RATE}]
+    optimiser = torch.optim.AdamW(shares, setting.peak_rate, weight_decay=0.02)
     run = Run(args.run, {"encoder": encoder, "average": average, "optimiser": optimiser}, setting.steps)
     preview = compiled(lambda code: generator.preview(code, size=SMALL))
     encode = compiled(encoder)
@@ -110,7 +101,7 @@ def main() -> None:
             losses, rows = losses_of(index, rng)
         optimiser.zero_grad()
         torch.stack([setting.weights[name] * loss for name, loss in losses.items()]).sum().backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        torch.nn.utils.clip_grad_norm_(head + backbone, 1.0)
         optimiser.step()
         average.update_parameters(encoder)
         if run.log(**losses):

@@ -180,7 +180,7 @@ def test_a_damaged_cache_never_loads_and_is_mended(hub: Hub, repo: Repo, damage:
 
 def test_a_manifest_cannot_lead_out_of_its_folder(hub: Hub, repo: Repo) -> None:
     files = repo.commits[repo.refs["main"]]
-    for name in ("../../evil.safetensors", "/tmp/evil.safetensors", "evil.pkl", "..safetensors"):
+    for name in ("../../evil.safetensors", "/evil.safetensors", "evil.pkl", "..safetensors"):
         repo.commit(files | {MANIFEST: files[MANIFEST].replace(shards(repo)[0].encode(), name.encode())})
         with pytest.raises(WeightsError, match="does not list the shards"):
             fetch(NAME, renew=True)
