@@ -5,6 +5,7 @@ Faces go through the networks one by one, so a picture gives the same bytes alon
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -216,6 +217,15 @@ class Pipeline:
         return torch.cat([self.kria(one, latent_key, back) for one in code.split(1)])
 
     @torch.no_grad()
+    def _hold(self, identity: Identity, held: Sequence[torch.Tensor | None]) -> Identity:
+        """F identities with what a key turns taken from other codes, where there are any."""
+        codes = [
+            code if other is None else self.kria.hold(code, other.to(code))
+            for code, other in zip(identity.code.split(1), held, strict=True)
+        ]
+        return replace(identity, code=torch.cat(codes))
+
+    @torch.no_grad()
     def render(
         self,
         picture: torch.Tensor,
@@ -294,6 +304,7 @@ class Pipeline:
         imprint: bool = True,
         min_face: float = 40,
         faces: Selection | None = None,
+        held: Sequence[torch.Tensor | None] | None = None,
     ) -> Result:
         """Give every face of a picture another identity.
 
@@ -310,6 +321,8 @@ class Pipeline:
             imprint: hide the sealed W+ code of each face in its new pixels, where there is room.
             min_face: smaller faces are left alone; in pixels.
             faces: those to replace and those to spare; None: all that `detect` finds are replaced.
+            held: for each face, left to right, the identity code [1, L, dim] from which what the key turns is taken, or
+                None; from `dbaf.album`.
 
         Raises:
             NoFaceError: there is no face, or none is chosen.
@@ -317,6 +330,8 @@ class Pipeline:
         """
 
         def change(identity: Identity) -> Identity:
+            if held is not None:
+                identity = self._hold(identity, held)
             return self.anonymize_identity(identity, key, nonce, imprint)
 
         result = self._run(image, change, refine_steps, progress, min_face, faces)

@@ -436,16 +436,6 @@ def test_a_faceless_picture_with_suspects_is_not_copied(
     assert dbaf_(*command, "--accept-suspects", "--copy-faceless").exit_code == 0
 
 
-def test_albums_are_linked(tmp_path: Path, key: Path) -> None:
-    folder = tmp_path / "in"
-    portrait(folder / "a.png")
-    for name, options in {"album": ("--album",), "plain": (), "both": ("--album", "--linkage", "unlinked")}.items():
-        assert dbaf_("anonymize", folder, "-o", tmp_path / name, "--key-file", key, *options).exit_code == 0
-    found = {name: read_picture(tmp_path / name / "a.png").record for name in ("album", "plain", "both")}
-    linkages = {name: record["linkage"] for name, record in found.items() if record}
-    assert linkages == {"album": "linked", "plain": "unlinked", "both": "unlinked"}
-
-
 def test_refinement_steps_travel_with_the_picture(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 

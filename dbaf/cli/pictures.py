@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dbaf.cli.albums import look_through
 from dbaf.cli.batches import run_batch
 from dbaf.cli.clips import check_clip, check_face, clip_results
 from dbaf.cli.options import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from dbaf.album import Album
     from dbaf.batch import Processed
     from dbaf.faces import Face
     from dbaf.images import Picture
@@ -59,7 +61,12 @@ def anonymize(
             show_default="unlinked",
         ),
     ] = None,
-    album: Annotated[bool, typer.Option("--album", help="The pictures belong together: --linkage linked.")] = False,
+    album: Annotated[
+        bool,
+        typer.Option(
+            "--album", help="The pictures belong together: who is in several gets one new face in all. Looks twice."
+        ),
+    ] = False,
     clip: Annotated[
         bool,
         typer.Option(
@@ -97,12 +104,15 @@ def anonymize(
     """Replace every face by another one, under a key. Whoever has the key can undo it: this pseudonymises."""
     linkage = linkage or (LinkageChoice.linked if album else LinkageChoice.unlinked)
     irreversible = linkage == LinkageChoice.irreversible
+    album = album and linkage != LinkageChoice.unlinked
     if irreversible and (seal != SealChoice.none or key_file or key_env):
         raise typer.BadParameter("It takes no key and no seal: nobody is to undo it.", param_hint="--linkage")
     if recipient and seal == SealChoice.none:
         raise typer.BadParameter("Without --seal there is nothing for a recipient to open.", param_hint="--recipient")
     if clip:
         check_clip(inputs, skip_existing)
+    if album and clip:
+        raise typer.BadParameter("The frames of a clip belong together anyway.", param_hint="--album")
     with errors():
         key = Key.generate() if irreversible else open_key(key_file, key_env, passphrase_env)
         later = "Seal without it, then let it in with: python -m dbaf key wrap"
@@ -111,6 +121,12 @@ def anonymize(
     load = _loader(device, model)
     hidden = imprint and not irreversible
     clip_nonce = new_nonce() if clip and linkage != LinkageChoice.linked else None
+
+    @functools.cache
+    def people() -> "Album":
+        from dbaf.batch import plan
+
+        return look_through(plan(inputs, out), load(), min_face)
 
     @functools.cache
     def frames() -> "Callable[[Path], Result]":
@@ -134,9 +150,12 @@ def anonymize(
         if clip:
             nonce, result = clip_nonce, frames()(source)
         else:
-            nonce, pipeline = None if linkage == LinkageChoice.linked else new_nonce(), load()
+            nonce, pipeline = None if album or linkage == LinkageChoice.linked else new_nonce(), load()
+            held = people().held(source) if album else None
             try:
-                result = pipeline.anonymize(picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face)
+                result = pipeline.anonymize(
+                    picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face, held=held
+                )
             except NoFaceError:  # before its pixels may be copied as they are
                 _refuse(pipeline.suspects(picture.rgb, [], min_face), accept_suspects)
                 raise

@@ -1,0 +1,114 @@
+"""Who is who in an album, on generated people."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dbaf.album import Album, people_of, same_people
+from dbaf.evaluation.recogniser import Dlib
+from dbaf.faces import Selection
+from dbaf.generators.mobile import MobileGenerator
+from dbaf.images import from_pil, to_pil
+from dbaf.keys import Key
+from dbaf.pipeline import Pipeline
+
+KEY = Key(bytes(range(32)))
+
+
+@pytest.fixture(scope="module")
+def photos(generator: MobileGenerator) -> dict[str, torch.Tensor]:
+    """A photo of one person, another in a mirror and in dim, blue light, and one of somebody else: [1, 3, 256, 256]."""
+
+    @torch.no_grad()
+    def photo(who: int) -> torch.Tensor:
+        z = torch.randn(1, generator.dim, generator=torch.Generator().manual_seed(who))
+        latent = generator.widen(generator.mean_w + 0.7 * (generator.mapping(z) - generator.mean_w))
+        return F.interpolate(generator(latent).clamp(-1, 1), size=256, mode="area")
+
+    one = photo(100)
+    dim = one * torch.tensor([0.55, 0.6, 0.75])[:, None, None] - 0.2
+    return {"one": one, "again": dim.flip(3).clamp(-1, 1), "other": photo(101)}
+
+
+def album_of(pipeline: Pipeline, photos: dict[str, torch.Tensor]) -> Album:
+    album = Album(pipeline)
+    for name, photo in photos.items():
+        album.look(name, photo)
+    return album
+
+
+def test_the_new_faces_of_a_person_are_more_alike_than_without_an_album(
+    pipeline: Pipeline, photos: dict[str, torch.Tensor]
+) -> None:
+    album, judge = album_of(pipeline, photos), Dlib()
+
+    def apart(together: bool) -> float:
+        seen = []
+        for name in ("one", "again"):
+            held = album.held(name) if together else None
+            saved = from_pil(to_pil(pipeline.anonymize(photos[name], KEY, held=held).picture)).rgb
+            seen.append(judge.embed(saved, pipeline.detect(saved)[0].points))
+        return float((seen[0] - seen[1]).norm())
+
+    assert apart(together=True) < apart(together=False) - 0.1
+
+
+def test_somebody_seen_once_looks_as_without_an_album(pipeline: Pipeline, photos: dict[str, torch.Tensor]) -> None:
+    album = album_of(pipeline, photos)
+    assert album.held("other") == [None]
+    assert all(mean is not None for name in ("one", "again") for mean in album.held(name))
+    alone = pipeline.anonymize(photos["other"], KEY)
+    assert torch.equal(pipeline.anonymize(photos["other"], KEY, held=album.held("other")).picture, alone.picture)
+
+
+def test_the_order_of_an_album_does_not_matter(pipeline: Pipeline, photos: dict[str, torch.Tensor]) -> None:
+    there, back = album_of(pipeline, photos), album_of(pipeline, dict(reversed(photos.items())))
+    for one, other in zip(there.held("one"), back.held("one"), strict=True):
+        assert one is not None
+        assert other is not None
+        assert torch.equal(one, other)
+
+
+def test_the_original_comes_back_from_an_album(pipeline: Pipeline, photos: dict[str, torch.Tensor]) -> None:
+    """Each photo has its own code in its imprint, not the person's mean."""
+    held = album_of(pipeline, photos).held("one")
+    saved = from_pil(to_pil(pipeline.anonymize(photos["one"], KEY, held=held).picture)).rgb
+    alone = from_pil(to_pil(pipeline.anonymize(photos["one"], KEY).picture)).rgb
+    back, expected = pipeline.recover(saved, KEY), pipeline.recover(alone, KEY)
+    assert back.restored == [True]
+    assert float((back.latents - expected.latents).abs().max()) < 0.5 * float(expected.latents.std())
+
+
+def test_spared_faces_are_nobodys(pipeline: Pipeline, photos: dict[str, torch.Tensor]) -> None:
+    album = Album(pipeline)
+    album.look("one", photos["one"], Selection(pipeline.detect(photos["one"]), [False]))
+    album.look("again", photos["again"])
+    assert album.held("one") == []
+    assert album.held("again") == [None]
+    assert Album(pipeline).held("nothing") == []
+
+
+def groups(embeddings: torch.Tensor, pictures: list[int]) -> set[frozenset[int]]:
+    return {frozenset(members) for members in people_of(same_people(embeddings, pictures))}
+
+
+def test_people_are_grouped_by_what_they_have_in_common_on_average() -> None:
+    centres = torch.eye(4)[:3]  # three people, 1.4 apart
+    near = torch.randn(9, 4, generator=torch.Generator().manual_seed(0)) * 0.05
+    embeddings = centres.repeat(3, 1) + near
+    assert groups(embeddings, list(range(9))) == {frozenset({n, n + 3, n + 6}) for n in range(3)}
+    shuffled = [4, 7, 1, 0, 8, 3, 6, 2, 5]
+    found = {frozenset(shuffled[n] for n in group) for group in groups(embeddings[shuffled], list(range(9)))}
+    assert found == groups(embeddings, list(range(9)))
+
+
+def test_a_chain_of_likenesses_does_not_make_one_person() -> None:
+    line = torch.arange(6)[:, None] * 0.4  # each like the next, the ends far apart
+    assert max(len(group) for group in groups(line.float(), list(range(6)))) < 4
+
+
+def test_two_faces_of_one_picture_are_two_people() -> None:
+    same = torch.zeros(3, 2)
+    assert len(groups(same, [0, 0, 1])) == 2
+    assert len(groups(same, [0, 0, 0])) == 3
+    assert groups(torch.zeros(0, 2), []) == set()
