@@ -15,7 +15,7 @@ import torch
 
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.faces import Selection
-from dbaf.pipeline import Pipeline
+from dbaf.pipeline import Pipeline, Progress
 
 SAME = 0.5  # mean distance of the recogniser's embeddings of one person; .54 lets 1 pair of strangers in 1,000 pass
 
@@ -44,19 +44,30 @@ class Album:
         self.means: list[torch.Tensor | None] | None = None
 
     @torch.no_grad()
-    def look(self, source: Hashable, picture: torch.Tensor, faces: Selection | None = None) -> None:
+    def look(
+        self,
+        source: Hashable,
+        picture: torch.Tensor,
+        faces: Selection | None = None,
+        progress: Progress = lambda *_: None,
+    ) -> None:
         """Take in a picture, in any order.
 
         Args:
             source: what the picture is called in `held`.
             picture: [1, 3, H, W] in [-1, 1].
             faces: whose faces are to be replaced; None: all that are found.
+            progress: called with (done, total) after each face, and with (0, 1) while the detector looks. What it
+                raises ends the look, of which nothing is kept.
         """
-        chosen = self.pipeline.detect(picture, self.min_face) if faces is None else faces.chosen
-        for face in chosen:  # one by one: the encoder's maps are large
+        chosen = self.pipeline.detect(picture, self.min_face, lambda: progress(0, 1)) if faces is None else faces.chosen
+        seen = []
+        for done, face in enumerate(chosen, 1):  # one by one: the encoder's maps are large
             identity, _ = self.pipeline.disentangle(self.pipeline.encode(picture, [face]))
             embedding = self.recogniser.embed(picture.cpu(), face.points)
-            self.seen.append(Seen(source, embedding, identity.code[0].cpu().half()))
+            seen.append(Seen(source, embedding, identity.code[0].cpu().half()))
+            progress(done, len(chosen))
+        self.seen += seen
         self.means = None
 
     def held(self, source: Hashable) -> list[torch.Tensor | None]:

@@ -39,5 +39,13 @@ def group(generator: MobileGenerator) -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
+def photos(generator: MobileGenerator) -> dict[str, torch.Tensor]:
+    """A photo of one person, another in a mirror and in dim, blue light, and one of somebody else: [1, 3, 256, 256]."""
+    one, other = (F.interpolate(person(generator, seed), size=256, mode="area") for seed in (100, 101))
+    dim = one * torch.tensor([0.55, 0.6, 0.75])[:, None, None] - 0.2
+    return {"one": one, "again": dim.flip(3).clamp(-1, 1), "other": other}
+
+
+@pytest.fixture(scope="session")
 def pipeline() -> Pipeline:
     return Pipeline.from_pretrained("mobile", device="cpu")

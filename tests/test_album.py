@@ -2,32 +2,15 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from dbaf.album import Album, people_of, same_people
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.faces import Selection
-from dbaf.generators.mobile import MobileGenerator
 from dbaf.images import from_pil, to_pil
 from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 
 KEY = Key(bytes(range(32)))
-
-
-@pytest.fixture(scope="module")
-def photos(generator: MobileGenerator) -> dict[str, torch.Tensor]:
-    """A photo of one person, another in a mirror and in dim, blue light, and one of somebody else: [1, 3, 256, 256]."""
-
-    @torch.no_grad()
-    def photo(who: int) -> torch.Tensor:
-        z = torch.randn(1, generator.dim, generator=torch.Generator().manual_seed(who))
-        latent = generator.widen(generator.mean_w + 0.7 * (generator.mapping(z) - generator.mean_w))
-        return F.interpolate(generator(latent).clamp(-1, 1), size=256, mode="area")
-
-    one = photo(100)
-    dim = one * torch.tensor([0.55, 0.6, 0.75])[:, None, None] - 0.2
-    return {"one": one, "again": dim.flip(3).clamp(-1, 1), "other": photo(101)}
 
 
 def album_of(pipeline: Pipeline, photos: dict[str, torch.Tensor]) -> Album:
@@ -86,6 +69,21 @@ def test_spared_faces_are_nobodys(pipeline: Pipeline, photos: dict[str, torch.Te
     assert album.held("one") == []
     assert album.held("again") == [None]
     assert Album(pipeline).held("nothing") == []
+
+
+def test_a_look_tells_how_far_it_is_and_can_be_ended(pipeline: Pipeline, photos: dict[str, torch.Tensor]) -> None:
+    album, steps = Album(pipeline), []
+    album.look("one", photos["one"], progress=lambda *step: steps.append(step))
+    assert set(steps) == {(0, 1), (1, 1)}
+    assert steps[-1] == (1, 1)
+
+    def end(done: int, _: int) -> None:
+        if done:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        album.look("again", photos["again"], progress=end)
+    assert album.held("one") == [None]  # nobody was seen again
 
 
 def groups(embeddings: torch.Tensor, pictures: list[int]) -> set[frozenset[int]]:
