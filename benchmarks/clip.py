@@ -1,6 +1,6 @@
 """What clip mode gives: identity and landmarks from frame to frame, of a clip of generated people, and memory.
 
-    python benchmarks/clip.py crossing     # two people who cross, turn and laugh: input, album, clip
+    python benchmarks/clip.py crossing     # two people who cross, turn and laugh: input, pictures, clip
     python benchmarks/clip.py memory       # one person, 1,000 small frames
 
 Each writes its part of `benchmarks/clip.json`. `--sheet` also writes a picture of a few frames to look at.
@@ -151,7 +151,7 @@ def look_once(pipeline: Pipeline) -> None:
     pipeline.detect, pipeline.encode = detect_once, encode_once  # type: ignore[method-assign]
 
 
-def album(pipeline: Pipeline, frames: list[torch.Tensor]) -> Iterator[torch.Tensor]:
+def pictures(pipeline: Pipeline, frames: list[torch.Tensor]) -> Iterator[torch.Tensor]:
     """Each frame by itself."""
     for frame in frames:
         try:
@@ -256,7 +256,7 @@ def likeness(inputs: list[dict[int, tuple[Face, torch.Tensor]]], outputs: list[d
 
 @torch.inference_mode()
 def run_crossing(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
-    """Input, album and clip, the last two with and without imprints."""
+    """Input, pictures and clip, the last two with and without imprints."""
     judge = Dlib()
     frames = [stored(frame) for frame in crossing(pipeline)]
     inputs = follow(pipeline, judge, frames)
@@ -264,7 +264,7 @@ def run_crossing(pipeline: Pipeline, sheet: Path | None) -> dict[str, Any]:
     report: dict[str, Any] = {"frames": FRAMES, "size": [WIDTH, HEIGHT], "judge": judge.name, "input": figures(inputs)}
     look_once(pipeline)
     rows = [frames]
-    for name, method in (("album", album), ("clip", clip)):
+    for name, method in (("pictures", pictures), ("clip", clip)):
         made = with_and_without_imprints(method(pipeline, frames))
         for outputs, suffix in zip(made, ("", ", no imprints"), strict=True):
             rows.append(outputs)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
+from dbaf.album import Album
 from dbaf.capsule import mask_regions
 from dbaf.capsule.regions import Region
 from dbaf.clip import anonymize_clip
@@ -179,7 +180,12 @@ def main() -> None:
     }
     moved = small(again(pipeline, PERSON, DONOR))
     album = [person, donor, moved]
-    album_safe = [pipeline.anonymize(picture, KEY).picture for picture in album]
+    people = Album(pipeline)
+    for number, picture in enumerate(album):
+        people.look(number, picture)
+    album_safe = [
+        pipeline.anonymize(picture, KEY, held=people.held(number)).picture for number, picture in enumerate(album)
+    ]
     rows = [beside(row) for row in (album, album_safe)]
     frames = [group[..., at : at + 720] for at in range(0, 480, 60)]
     clip = [result.picture for result in anonymize_clip(pipeline, frames, KEY)]
@@ -189,7 +195,7 @@ def main() -> None:
         return strip(list(tiles), down=True, caption=LEGIBLE)
 
     templates = {
-        "album": below(("a folder", rows[0]), ("under one key", rows[1])),
+        "album": below(("a folder", rows[0]), ("one new face a person", rows[1])),
         "anonymize": below(("original", group), ("anonymized", all_new.picture)),
         "recover": below(("anonymized", all_new.picture), ("recovered", all_back.picture)),
         "choose_faces": below(("who is chosen", draw_faces(to_pil(group), some)), ("finished", some_new.picture)),

@@ -134,7 +134,7 @@ class DetectFaces(io.ComfyNode):
                 return by_rank(found, choose, count, *image.shape[1:3])
             return [True] * len(found)
 
-        selections = (_clip if batch == CLIP else _album)(model, pictures, min_face, choice, wanted)
+        selections = (_clip if batch == CLIP else _pictures)(model, pictures, min_face, choice, wanted)
         faces: PerPicture[Selection] = PerPicture()
         previews = []
         for index, selection in enumerate(selections):
@@ -148,7 +148,9 @@ class DetectFaces(io.ComfyNode):
         return io.NodeOutput(faces, torch.cat(previews))
 
 
-def _album(model: Pipeline, pictures: Pictures, min_face: int, choice: Choose, wanted: set[int]) -> Iterator[Selection]:
+def _pictures(
+    model: Pipeline, pictures: Pictures, min_face: int, choice: Choose, wanted: set[int]
+) -> Iterator[Selection]:
     """The faces of each picture by itself, and which of them are chosen: those of the wanted numbers, if there are any.
 
     Raises:

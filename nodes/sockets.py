@@ -10,7 +10,7 @@ from dbaf.images import MOST_REFINE_STEPS
 
 CATEGORY = "DBAF"
 STOP, KEEP = "stop with an error", "keep the picture as it is"
-ALBUM, CLIP = "album", "clip"
+PICTURES, ALBUM, CLIP = "pictures", "album", "clip"
 
 ModelSocket = io.Custom("DBAF_MODEL")  # dbaf.pipeline.Pipeline
 KeySocket = io.Custom("DBAF_KEY")  # dbaf.keys.Key: redacted repr, refuses pickling
@@ -62,15 +62,18 @@ def without_face_input() -> io.Input:
 
 
 def batch_input(
-    in_clip: str = "each person is followed and keeps one face, which moves without flickering",
+    in_clip: str = "each person is followed and keeps one face, which moves without flickering", in_album: str = ""
 ) -> io.Input:
-    """How the pictures of a batch belong together. `in_clip`: what a node does with a clip."""
+    """How the pictures of a batch belong together. What a node does with a clip, and with an album, if it knows any."""
+    meanings = {PICTURES: "each by itself" if in_album else "each by itself, those of an album, too"}
+    if in_album:
+        meanings[ALBUM] = in_album
+    meanings[CLIP] = f"the pictures are the frames of a video, in their order: {in_clip}"
     return io.Combo.Input(
         "batch",
-        options=[ALBUM, CLIP],
-        default=ALBUM,
-        tooltip="album: each picture by itself. clip: the pictures are the frames of a video, in their order: "
-        f"{in_clip}.",
+        options=list(meanings),
+        default=PICTURES,
+        tooltip=" ".join(f"{name}: {meaning}." for name, meaning in meanings.items()),
     )
 
 

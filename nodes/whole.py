@@ -16,9 +16,10 @@ from dbaf.keys import Key
 from dbaf.pipeline import Pipeline, Progress
 from dbaf.stages import Result
 
-from .batches import Faces, album, clip
+from .batches import Faces, Held, album, clip, one_by_one
 from .border import Pictures, to_outputs
 from .sockets import (
+    ALBUM,
     CLIP,
     KEEP,
     FacesSocket,
@@ -81,7 +82,7 @@ class Reconstruct(io.ComfyNode):
         def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
             return model.reconstruct(picture, refine_steps, step, min_face, selection)
 
-        return io.NodeOutput(*to_outputs(image, album(model, image, faces, without_face, work)))
+        return io.NodeOutput(*to_outputs(image, one_by_one(model, image, faces, without_face, work)))
 
 
 class AnonymizeImage(io.ComfyNode):
@@ -110,7 +111,10 @@ class AnonymizeImage(io.ComfyNode):
                     tooltip="Off: an error if a place in the finished picture may show a face that was not replaced. "
                     "On: it passes, with a red box in the preview and a line in the report. Look there.",
                 ),
-                batch_input(),
+                batch_input(
+                    in_album="who is in several pictures of the batch is recognised and gets one new face in all. It "
+                    "takes longer, for all are looked at first. They must come as one batch, not as a list"
+                ),
                 faces_input(),
             ],
             outputs=[
@@ -145,9 +149,11 @@ class AnonymizeImage(io.ComfyNode):
                     "red box. If it is a face, a smaller 'min_face' may find it."
                 )
 
-        def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
+        def work(
+            picture: torch.Tensor, selection: Selection | None, step: Progress, held: Held | None = None
+        ) -> Result:
             try:
-                result = model.anonymize(picture, key, None, refine_steps, step, imprint, min_face, selection)
+                result = model.anonymize(picture, key, None, refine_steps, step, imprint, min_face, selection, held)
             except NoFaceError:  # a picture that stays as it is may hold somebody who was missed, too
                 if selection is not None or without_face == KEEP:
                     known = [] if selection is None else selection.found
@@ -161,11 +167,13 @@ class AnonymizeImage(io.ComfyNode):
                 check(result.suspects)
                 yield result
 
-        results = (
-            clip(model, image, faces, without_face, follow)
-            if batch == CLIP
-            else album(model, image, faces, without_face, work)
-        )
+        results: Iterator[Result | None]
+        if batch == CLIP:
+            results = clip(model, image, faces, without_face, follow)
+        elif batch == ALBUM:
+            results = album(model, image, faces, without_face, min_face, work)
+        else:
+            results = one_by_one(model, image, faces, without_face, work)
         previews, lines = torch.empty(*image.shape[:3], 3), []
 
         def told() -> Iterator[Result | None]:
@@ -235,7 +243,7 @@ class RecoverImage(io.ComfyNode):
         results = (
             clip(model, image, faces, without_face, follow)
             if batch == CLIP
-            else album(model, image, faces, without_face, work)
+            else one_by_one(model, image, faces, without_face, work)
         )
         lines: list[str] = []
 

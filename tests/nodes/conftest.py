@@ -207,6 +207,7 @@ class FakePipeline:
     def __init__(self) -> None:
         self.rendered: list[torch.Tensor] = []
         self.suspected: list[Face] = []
+        self.held: list[object] = []
 
     def detect(self, picture: torch.Tensor, min_face: float = 40, looked: Callable[[], Any] = int) -> list[Face]:
         looked()
@@ -266,7 +267,9 @@ class FakePipeline:
         imprint: bool,
         min_face: int,
         faces: Selection | None,
+        held: object = None,
     ) -> Result:
+        self.held.append(held)
         return self._run(picture, faces, progress, 1)
 
     def recover(

@@ -22,7 +22,7 @@ def make_image(faces: list[int], channels: int = 3) -> torch.Tensor:
 def detect(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: Any) -> tuple[Any, torch.Tensor]:
     """IMAGE -> faces and preview; `chosen` replaces the widgets' defaults."""
     widgets = {"without_face": STOP, "min_face": 40, "choose": "all", "numbers": "1", "count": 1, "spare_chosen": False}
-    widgets["batch"] = "album"
+    widgets["batch"] = "pictures"
     return nodes["DBAF_DetectFaces"].execute(pipeline, image, **(widgets | chosen)).args
 
 

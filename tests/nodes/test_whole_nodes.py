@@ -25,13 +25,13 @@ def make_image(faces: list[int], channels: int = 3) -> torch.Tensor:
 
 def detect(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: Any) -> tuple[Any, torch.Tensor]:
     widgets = {"without_face": STOP, "min_face": 40, "choose": "all", "numbers": "1", "count": 1, "spare_chosen": False}
-    widgets["batch"] = "album"
+    widgets["batch"] = "pictures"
     return nodes["DBAF_DetectFaces"].execute(pipeline, image, **(widgets | chosen)).args
 
 
 def anonymize(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: Any) -> tuple[Any, ...]:
     widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": False}
-    widgets["batch"] = "album"
+    widgets["batch"] = "pictures"
     return nodes["DBAF_AnonymizeImage"].execute(pipeline, image, Key.generate(), **(widgets | chosen)).args
 
 
@@ -171,7 +171,7 @@ def test_pictures_that_stay_are_looked_at_too(nodes: dict[str, Any], pipeline: A
 
 def test_recover_and_reconstruct_image(nodes: dict[str, Any], pipeline: Any) -> None:
     image = make_image([2, 0], 4)
-    made = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40, "album").args
+    made = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40, "pictures").args
     assert made[3].splitlines() == [
         "Picture 1: 2 of 2 face(s) from their imprints.",
         "Picture 2: nobody to bring back, left as it is.",

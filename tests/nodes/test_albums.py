@@ -1,0 +1,150 @@
+"""Pictures that belong together, through DBAF Anonymize Image."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from dbaf.errors import NoFaceError, PictureError
+from dbaf.evaluation.recogniser import Dlib
+from dbaf.faces import Selection
+from dbaf.keys import Key
+from dbaf.pipeline import Pipeline
+
+KEY = Key(bytes(range(32)))
+STOP, KEEP = "stop with an error", "keep the picture as it is"
+steps: list[Any] = []
+"""What was done with pictures, in order: ("look", number, selection) and ("hold", what was held)."""
+
+
+class FakeAlbum:
+    def __init__(self, pipeline: Any, min_face: int) -> None:
+        assert min_face == 40
+        self.pipeline = pipeline
+
+    def look(
+        self, source: int, picture: torch.Tensor, faces: Selection | None, progress: Callable[[int, int], None]
+    ) -> None:
+        count = len(self.pipeline.detect(picture))
+        if count > 3:
+            raise PictureError("A crowd.")
+        progress(0, 1)
+        for face in range(count):
+            progress(face + 1, count)
+        steps.append(("look", source, faces))
+
+    def held(self, source: int) -> str:
+        return f"people of {source}"
+
+
+@pytest.fixture
+def stand_in(nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No networks."""
+    together = nodes["DBAF_AnonymizeImage"].execute.__globals__["album"]
+    monkeypatch.setitem(together.__globals__, "Album", FakeAlbum)
+    steps.clear()
+
+
+def image_of(*pictures: torch.Tensor) -> torch.Tensor:
+    """[1, 3, H, W] in [-1, 1] each -> IMAGE of 8-bit values."""
+    return ((torch.cat(pictures) + 1) * 127.5).round().movedim(1, -1) / 255
+
+
+def faces_in(*counts: int) -> torch.Tensor:
+    """An IMAGE in which the fake pipeline finds so many faces."""
+    image = torch.full((len(counts), 32, 48, 3), 0.5)
+    image[:, 0, 0, 0] = torch.tensor(counts) / 255
+    return image
+
+
+def anonymize(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, batch: str, **chosen: Any) -> tuple[Any, ...]:
+    widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": False}
+    node = nodes["DBAF_AnonymizeImage"]
+    return node.execute(pipeline, image, KEY, **(widgets | {"batch": batch} | chosen)).args
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_all_are_looked_at_before_the_first_is_rendered(nodes: dict[str, Any], pipeline: Any, host: Any) -> None:
+    selections = [Selection([], []), *(Selection(pipeline.detect(one), [True]) for one in picture_tensors(1, 1))]
+    image = faces_in(0, 1, 1)
+    rendered_after: list[int] = []
+    render = pipeline.render
+    pipeline.render = lambda *rest: (rendered_after.append(len(steps)), render(*rest))[1]
+    out, *_, report = anonymize(nodes, pipeline, image, "album", faces=selections)
+    assert steps == [("look", number, selection) for number, selection in enumerate(selections)]
+    assert rendered_after == [3, 3]
+    assert pipeline.held == [f"people of {number}" for number in range(3)]
+    assert torch.equal(out[0], image[0])  # who is spared, and nobody
+    assert len(report.splitlines()) == 3
+    assert host.progress == [6000, 6000]
+
+
+def picture_tensors(*counts: int) -> list[torch.Tensor]:
+    return [one[None].movedim(-1, 1) * 2 - 1 for one in faces_in(*counts)]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_without_an_album_nothing_is_held(nodes: dict[str, Any], pipeline: Any) -> None:
+    anonymize(nodes, pipeline, faces_in(1, 2), "pictures")
+    assert pipeline.held == [None, None]
+    assert steps == []
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_errors_name_the_picture_in_both_rounds(nodes: dict[str, Any], pipeline: Any) -> None:
+    with pytest.raises(PictureError, match=r"^Picture 2 of 3: A crowd\.$"):
+        anonymize(nodes, pipeline, faces_in(1, 4, 1), "album")
+    assert pipeline.held == []
+    with pytest.raises(NoFaceError, match=r"^No face was found in picture 3 of 3"):
+        anonymize(nodes, pipeline, faces_in(1, 2, 0), "album")
+    assert len(anonymize(nodes, pipeline, faces_in(1, 2, 0), "album", without_face=KEEP)[0]) == 3
+    pipeline.suspected = pipeline.detect(picture_tensors(1)[0])
+    with pytest.raises(PictureError, match=r"^Picture 1 of 2: 1 place\(s\) may show a face"):
+        anonymize(nodes, pipeline, faces_in(1, 1), "album")
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_run_is_cancelled_in_the_first_round_too(nodes: dict[str, Any], pipeline: Any, host: Any) -> None:
+    host.cancel_after = 1500
+    with pytest.raises(Exception, match=r"^$") as stopped:
+        anonymize(nodes, pipeline, faces_in(1, 2, 1), "album")
+    assert type(stopped.value).__name__ == "CancelledError"
+    assert host.progress == [1500, 6000]  # after the first of two faces of the second picture
+    assert steps == [("look", 0, None)]
+    assert pipeline.held == []
+
+
+@pytest.fixture(scope="module")
+def mobile() -> Pipeline:
+    return Pipeline.from_pretrained("mobile", device="cpu")
+
+
+def test_the_new_faces_of_a_person_are_more_alike(
+    nodes: dict[str, Any], mobile: Pipeline, photos: dict[str, torch.Tensor]
+) -> None:
+    judge, image = Dlib(), image_of(photos["one"], photos["again"])
+
+    def apart(batch: str) -> float:
+        made = anonymize(nodes, mobile, image, batch)[0].movedim(-1, 1)[:, None] * 2 - 1  # [B, 1, 3, H, W]
+        one, other = (judge.embed(picture, mobile.detect(picture)[0].points) for picture in made)
+        return float((one - other).norm())
+
+    assert apart("album") < apart("pictures") - 0.1
+
+
+def test_a_picture_alone_is_as_without_an_album(
+    nodes: dict[str, Any], mobile: Pipeline, photos: dict[str, torch.Tensor]
+) -> None:
+    image = image_of(photos["one"])
+    assert torch.equal(anonymize(nodes, mobile, image, "album")[0], anonymize(nodes, mobile, image, "pictures")[0])
+
+
+def test_spared_faces_take_no_part(nodes: dict[str, Any], mobile: Pipeline, photos: dict[str, torch.Tensor]) -> None:
+    """The same person, spared in one of the pictures: the other one is as without an album."""
+    image = image_of(photos["one"], photos["again"])
+    faces = [Selection(mobile.detect(photos[name]), [name == "again"]) for name in ("one", "again")]
+    together, alone = (anonymize(nodes, mobile, image, batch, faces=faces)[0] for batch in ("album", "pictures"))
+    assert torch.equal(together[0], image[0])
+    assert torch.equal(together[1], alone[1])
+    assert not torch.equal(together[1], image[1])
