@@ -116,26 +116,31 @@ def each_picture(count: int) -> Iterator[int]:
         step()
 
 
-def each_picture_within(count: int) -> Iterator[tuple[int, Progress]]:
-    """Indices 0 .. count - 1, each with the callback for progress within that picture."""
-    bar = ProgressBar(count * STEPS)
-    for index in range(count):
+class Bar:
+    """A progress bar on the node for work on `count` pictures in all. There a cancelled run stops."""
 
-        def within(done: int, total: int, start: int = index * STEPS) -> None:
-            bar.update_absolute(start + STEPS * done // total)
+    def __init__(self, count: int) -> None:
+        self.bar, self.begun = ProgressBar(count * STEPS), 0
+
+    def pictures(self, count: int) -> Iterator[tuple[int, Progress]]:
+        """Indices 0 .. count - 1 of the next pictures, each with the callback for progress within that picture."""
+        for index in range(count):
+            within = self._next(1)
+            within(0, 1)
+            yield index, within
+            within(1, 1)
+
+    def clip(self, count: int) -> Callable[[float], None]:
+        """For the next `count` pictures: call the result with the number of those that are done."""
+        within = self._next(count)
+        return lambda done: within(done, count)
+
+    def _next(self, count: int) -> Callable[[float, float], None]:
+        start, steps = self.begun, count * STEPS
+        self.begun += steps
+
+        def within(done: float, total: float) -> None:
+            self.bar.update_absolute(start + int(steps * done / total))
             throw_exception_if_processing_interrupted()
 
-        within(0, 1)
-        yield index, within
-        within(1, 1)
-
-
-def clip_progress(count: int) -> Callable[[float], None]:
-    """A progress bar on the node for `count` frames: call the result with the number of frames that are done."""
-    bar = ProgressBar(count * STEPS)
-
-    def step(done: float) -> None:
-        bar.update_absolute(round(done * STEPS))
-        throw_exception_if_processing_interrupted()
-
-    return step
+        return within

@@ -15,7 +15,7 @@ from dbaf.faces.draw import draw_faces
 from dbaf.images import from_pil, to_pil
 from dbaf.pipeline import Pipeline
 
-from .border import Pictures, clip_progress, each_picture
+from .border import Bar, Pictures, each_picture
 from .device import ready
 from .sockets import (
     CLIP,
@@ -168,7 +168,7 @@ def _pictures(
 def _clip(model: Pipeline, pictures: Pictures, min_face: int, choice: Choose, wanted: set[int]) -> Iterator[Selection]:
     """The same for the frames of a clip: who is chosen in the frame in which they come, is chosen in all of them."""
     chosen: dict[int, bool] = {}
-    frames = follow_clip(model, pictures, clip_progress(len(pictures)), min_face)
+    frames = follow_clip(model, pictures, Bar(len(pictures)).clip(len(pictures)), min_face)
     for index, frame in enumerate(frames):
         found, people = [face for face, _ in frame], [person for _, person in frame]
         for person, taken in zip(people, choice(found, index), strict=True):

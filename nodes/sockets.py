@@ -111,12 +111,17 @@ def imprint_input() -> io.Input:
     )
 
 
-def mask_outputs() -> list[io.Output]:
+def mask_outputs(is_output_list: bool = False) -> list[io.Output]:
     """What every node that pastes faces says about where it did."""
     return [
-        io.Mask.Output(display_name="mask", tooltip="White where the picture was replaced, with soft edges."),
+        io.Mask.Output(
+            display_name="mask",
+            is_output_list=is_output_list,
+            tooltip="White where the picture was replaced, with soft edges.",
+        ),
         io.Mask.Output(
             display_name="face_masks",
+            is_output_list=is_output_list,
             tooltip="The mask of each face on its own, those of all pictures one after another: a batch.",
         ),
     ]

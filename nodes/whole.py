@@ -1,6 +1,7 @@
 """DBAF Reconstruct, DBAF Anonymize Image and DBAF Recover Image: the whole way in one node."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
@@ -16,10 +17,9 @@ from dbaf.keys import Key
 from dbaf.pipeline import Pipeline, Progress
 from dbaf.stages import Result
 
-from .batches import Faces, Held, album, clip, one_by_one
+from .batches import Faces, Held, Place, alone, clip, each_placed, one_by_one
 from .border import Pictures, to_outputs
 from .sockets import (
-    ALBUM,
     CLIP,
     KEEP,
     FacesSocket,
@@ -82,7 +82,7 @@ class Reconstruct(io.ComfyNode):
         def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
             return model.reconstruct(picture, refine_steps, step, min_face, selection)
 
-        return io.NodeOutput(*to_outputs(image, one_by_one(model, image, faces, without_face, work)))
+        return io.NodeOutput(*to_outputs(image, one_by_one(alone(image), model, image, faces, without_face, work)))
 
 
 class AnonymizeImage(io.ComfyNode):
@@ -97,6 +97,7 @@ class AnonymizeImage(io.ComfyNode):
             description="Gives every face another identity, decided by the key: detects, encodes, disentangles, "
             "replaces and blends. Stops if something in the finished picture may be a face that was missed. The result "
             "is pseudonymised: who has the key can bring the people back.",
+            is_input_list=True,
             inputs=[
                 model_input(),
                 io.Image.Input("image", tooltip="A picture or a batch of pictures, not anonymized yet."),
@@ -112,16 +113,21 @@ class AnonymizeImage(io.ComfyNode):
                     "On: it passes, with a red box in the preview and a line in the report. Look there.",
                 ),
                 batch_input(
-                    in_album="who is in several pictures of the batch is recognised and gets one new face in all. It "
-                    "takes longer, for all are looked at first. They must come as one batch, not as a list"
+                    in_album="who is in several pictures, of a batch or a list, is recognised and gets one new face in "
+                    "all. It takes longer, for all are looked at first"
                 ),
                 faces_input(),
             ],
             outputs=[
-                io.Image.Output(display_name="image", tooltip="The picture with the new faces; alpha is kept."),
-                *mask_outputs(),
+                io.Image.Output(
+                    display_name="image",
+                    is_output_list=True,
+                    tooltip="The picture with the new faces; alpha is kept.",
+                ),
+                *mask_outputs(is_output_list=True),
                 io.Image.Output(
                     display_name="preview",
+                    is_output_list=True,
                     tooltip="The finished picture with boxes: yellow replaced, blue spared, red perhaps missed.",
                 ),
                 io.String.Output(display_name="report", tooltip="A line for each picture: what was done with it."),
@@ -129,8 +135,16 @@ class AnonymizeImage(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
+    def execute(cls, **lists: list[Any]) -> io.NodeOutput:
+        """One call for a whole list, since an album is one of pictures of any sizes."""
+        made = [cls._anonymized(place, **inputs) for place, inputs in each_placed(lists)]
+        *pictures, reports = zip(*made, strict=True)
+        return io.NodeOutput(*map(list, pictures), "\n".join(reports))
+
+    @classmethod
+    def _anonymized(
         cls,
+        place: Place,
         model: Pipeline,
         image: torch.Tensor,
         key: Key,
@@ -141,7 +155,9 @@ class AnonymizeImage(io.ComfyNode):
         accept_suspects: bool,
         batch: str,
         faces: Faces = None,
-    ) -> io.NodeOutput:
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, str]:
+        """The outputs for one IMAGE."""
+
         def check(suspects: list[Face]) -> None:
             if suspects and not accept_suspects:
                 raise PictureError(
@@ -169,11 +185,9 @@ class AnonymizeImage(io.ComfyNode):
 
         results: Iterator[Result | None]
         if batch == CLIP:
-            results = clip(model, image, faces, without_face, follow)
-        elif batch == ALBUM:
-            results = album(model, image, faces, without_face, min_face, work)
+            results = clip(place, model, image, faces, without_face, follow)
         else:
-            results = one_by_one(model, image, faces, without_face, work)
+            results = one_by_one(place, model, image, faces, without_face, work)
         previews, lines = torch.empty(*image.shape[:3], 3), []
 
         def told() -> Iterator[Result | None]:
@@ -184,11 +198,11 @@ class AnonymizeImage(io.ComfyNode):
                 picture = to_pil(Pictures(image)[index] if result is None else result.picture)
                 boxes = draw_faces(picture, selection, [] if result is None else result.suspects)
                 previews[index] = (from_pil(boxes).rgb[0].movedim(0, -1) + 1) / 2
-                lines.append(_told(index, result, selection, imprint))
+                lines.append(_told(place.before + index, result, selection, imprint))
                 yield result
 
         outputs = to_outputs(image, told())
-        return io.NodeOutput(*outputs, previews, "\n".join(lines))
+        return *outputs, previews, "\n".join(lines)
 
 
 class RecoverImage(io.ComfyNode):
@@ -241,9 +255,9 @@ class RecoverImage(io.ComfyNode):
             return recover_clip(model, frames, key, None, refine_steps, step, min_face, faces)
 
         results = (
-            clip(model, image, faces, without_face, follow)
+            clip(alone(image), model, image, faces, without_face, follow)
             if batch == CLIP
-            else one_by_one(model, image, faces, without_face, work)
+            else one_by_one(alone(image), model, image, faces, without_face, work)
         )
         lines: list[str] = []
 

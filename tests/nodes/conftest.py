@@ -56,6 +56,7 @@ class Schema:
         description: str = "",
         hidden: tuple[str, ...] = (),
         is_output_node: bool = False,
+        is_input_list: bool = False,
     ) -> None:
         self.node_id, self.display_name, self.category = node_id, display_name, category
         self.inputs, self.outputs, self.description = inputs, outputs, description

@@ -41,7 +41,7 @@ class FakeAlbum:
 @pytest.fixture
 def stand_in(nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """No networks."""
-    together = nodes["DBAF_AnonymizeImage"].execute.__globals__["album"]
+    together = nodes["DBAF_AnonymizeImage"].execute.__globals__["each_placed"]
     monkeypatch.setitem(together.__globals__, "Album", FakeAlbum)
     steps.clear()
 
@@ -59,9 +59,19 @@ def faces_in(*counts: int) -> torch.Tensor:
 
 
 def anonymize(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, batch: str, **chosen: Any) -> tuple[Any, ...]:
+    """The outputs for one IMAGE."""
+    lists = {name: [value] for name, value in chosen.items()}
+    *pictures, report = anonymize_list(nodes, pipeline, [image], batch, **lists)
+    return *(one for (one,) in pictures), report
+
+
+def anonymize_list(
+    nodes: dict[str, Any], pipeline: Any, images: list[torch.Tensor], *batch: str, **lists: list[Any]
+) -> tuple[Any, ...]:
     widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": False}
-    node = nodes["DBAF_AnonymizeImage"]
-    return node.execute(pipeline, image, KEY, **(widgets | {"batch": batch} | chosen)).args
+    widgets |= {"model": pipeline, "key": KEY}
+    inputs = {name: [value] for name, value in widgets.items()} | {"image": images, "batch": list(batch)} | lists
+    return nodes["DBAF_AnonymizeImage"].execute(**inputs).args
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -113,6 +123,58 @@ def test_a_run_is_cancelled_in_the_first_round_too(nodes: dict[str, Any], pipeli
     assert host.progress == [1500, 6000]  # after the first of two faces of the second picture
     assert steps == [("look", 0, None)]
     assert pipeline.held == []
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_list_is_one_album(nodes: dict[str, Any], pipeline: Any, host: Any) -> None:
+    """Pictures of two sizes, one of them a batch: counted through, each with its own size in what comes out."""
+    images = [faces_in(1), faces_in(2, 0).transpose(1, 2), faces_in(1)]
+    *pictures, report = anonymize_list(nodes, pipeline, images, "album", without_face=[KEEP])
+    assert steps == [("look", number, None) for number in range(4)]
+    assert pipeline.held == [f"people of {number}" for number in range(4)]
+    assert host.progress == [8000, 8000]
+    out, mask, face_masks, preview = pictures
+    assert [one.shape for one in out] == [one.shape for one in images]
+    assert [one.shape for one in preview] == [one.shape for one in images]
+    assert [one.shape for one in mask] == [one.shape[:3] for one in images]
+    assert [len(one) for one in face_masks] == [1, 2, 1]
+    assert [line.split(" face(s)")[0] for line in report.splitlines()] == [
+        f"Picture {number}: {count}" for number, count in enumerate([1, 2, 0, 1], 1)
+    ]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_errors_and_cancelling_count_the_whole_list(nodes: dict[str, Any], pipeline: Any, host: Any) -> None:
+    with pytest.raises(PictureError, match=r"^Picture 3 of 4: A crowd\.$"):
+        anonymize_list(nodes, pipeline, [faces_in(1), faces_in(1, 4), faces_in(1)], "album")
+    for batch in ("pictures", "album"):
+        with pytest.raises(NoFaceError, match=r"^No face was found in picture 4 of 4"):
+            anonymize_list(nodes, pipeline, [faces_in(1), faces_in(1, 2), faces_in(0)], batch)
+    host.cancel_after = 2500
+    with pytest.raises(Exception, match=r"^$") as stopped:
+        anonymize_list(nodes, pipeline, [faces_in(1), faces_in(2), faces_in(2)], "pictures")
+    assert type(stopped.value).__name__ == "CancelledError"
+    assert host.progress == [2500, 3000]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_each_entry_of_a_list_has_its_own_inputs(nodes: dict[str, Any], pipeline: Any) -> None:
+    """As in nodes that ComfyUI calls for each entry: where a list is shorter, its last entry counts on."""
+    images = [faces_in(0), faces_in(1), faces_in(2)]
+    found = [pipeline.detect(one) for one in picture_tensors(0, 1, 2)]
+    faces = [[Selection(some, [True, False][: len(some)])] for some in found]
+    out, *_, report = anonymize_list(
+        nodes, pipeline, images, "pictures", "album", faces=faces, imprint=[True, True, False]
+    )
+    assert torch.equal(out[0], images[0])
+    assert pipeline.held == [None, "people of 1", "people of 2"]
+    assert report.splitlines() == [
+        "Picture 1: 0 face(s) replaced.",
+        "Picture 2: 1 face(s) replaced. 1 too small for an imprint.",
+        "Picture 3: 1 face(s) replaced, 1 spared.",
+    ]
+    with pytest.raises(NoFaceError, match=r"^No face was found in picture 1 of 3"):
+        anonymize_list(nodes, pipeline, images, "pictures", without_face=[STOP, KEEP])
 
 
 @pytest.fixture(scope="module")

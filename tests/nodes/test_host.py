@@ -333,22 +333,26 @@ def test_templates_without_other_models_run(server: Server) -> None:
     assert pixels(rows).shape[-2] == 3 * original.shape[-2] + 2 * 8
 
 
-def test_an_album(server: Server) -> None:
+def test_an_album_of_any_sizes(server: Server) -> None:
     """A folder through the template: the bytes of the library, under the names of the originals."""
     from dbaf.album import Album
     from dbaf.keys import Key
     from dbaf.pipeline import Pipeline
 
-    folder = server.base / "input" / "album"
+    folder = server.base / "input" / "holiday"
     folder.mkdir()
     person = pixels(server.base / "input" / "person.png")
-    pictures = {"a2": torch.zeros_like(person), "a10": (person * 0.6 - 0.2).flip(3), "b": person}
+    pictures = {"a2": torch.zeros_like(person), "a10": (person * 0.6 - 0.2).flip(3)[..., 128:], "b": person}
     for name, picture in pictures.items():
         write_png(folder / f"{name}.png", to_pil(picture))
-    prompt = to_prompt(template("album"), folder="album", key_name="first")
-    save = next(node for node, entry in prompt.items() if entry["class_type"] == "DBAF_Save")
-    files = server.saved(server.run(prompt), save)
-    assert [(file.parent.name, file.name) for file in files] == [("album", f"{name}_00001_.png") for name in pictures]
+    prompt = to_prompt(template("album"), folder="holiday", key_name="first")
+    save, preview = (
+        next(n for n, e in prompt.items() if e["class_type"] == kind) for kind in ("DBAF_Save", "PreviewImage")
+    )
+    entry = server.run(prompt)
+    files = server.saved(entry, save)
+    assert [(file.parent.name, file.name) for file in files] == [("holiday", f"{name}_00001_.png") for name in pictures]
+    assert [pixels(file).shape for file in server.saved(entry, preview)] == [one.shape for one in pictures.values()]
     pipeline, key = (
         Pipeline.from_pretrained("mobile", device="cpu"),
         Key.from_file(server.base / "user" / "__dbaf_keys" / "first"),
@@ -362,36 +366,6 @@ def test_an_album(server: Server) -> None:
         assert None not in album.held(name)
         expected = pipeline.anonymize(pixels(folder / f"{name}.png"), key, held=album.held(name))
         assert torch.equal(made, read_back(expected.picture))
-
-
-def test_a_folder_of_any_sizes(server: Server) -> None:
-    """The same template, as its note says for that: without the Rebatch nodes, each picture by itself."""
-    folder = server.base / "input" / "holiday"
-    folder.mkdir()
-    shutil.copy(server.base / "input" / "person.png", folder / "b.png")
-    with Image.open(folder / "b.png") as person:
-        person.crop((0, 0, 512, 512)).save(folder / "a10.png")
-    shutil.copy(server.base / "input" / "wall.png", folder / "a2.png")
-    prompt = to_prompt(template("album"), folder="holiday", key_name="first", batch="pictures")
-    bypassed = {
-        node: entry["inputs"]["images"] for node, entry in prompt.items() if entry["class_type"] == "RebatchImages"
-    }
-    assert len(bypassed) == 2
-    prompt = {node: entry for node, entry in prompt.items() if node not in bypassed}
-    for entry in prompt.values():
-        image = entry["inputs"].get("image")
-        if image is not None and image[0] in bypassed:
-            entry["inputs"]["image"] = bypassed[image[0]]
-    save = next(node for node, entry in prompt.items() if entry["class_type"] == "DBAF_Save")
-    files = server.saved(server.run(prompt), save)
-    assert [(file.parent.name, file.name) for file in files] == [
-        ("holiday", f"{name}_00001_.png") for name in ("a2", "a10", "b")
-    ]
-    changed = [
-        bool((pixels(file) != pixels(folder / f"{name}.png")).any())
-        for file, name in zip(files, ("a2", "a10", "b"), strict=True)
-    ]
-    assert changed == [False, True, True]
 
 
 def test_spared_face_and_mask(server: Server) -> None:
@@ -461,8 +435,20 @@ def test_lists_of_images_stay_lists(server: Server) -> None:
     prompt["7"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 2}}
     prompt["8"] = {"class_type": "RebatchImages", "inputs": {"images": ["7", 0], "batch_size": 1}}
     prompt["4"]["inputs"]["image"] = ["8", 0]
-    first, second = server.saved(server.run(prompt))
-    assert torch.equal(pixels(first), pixels(second))
+    prompt["9"] = {"class_type": "PreviewAny", "inputs": {"source": ["4", 4]}}
+    widgets = {"choose": "all", "numbers": "1", "count": 1, "spare_chosen": False, "batch": "pictures"}
+    found = {"model": ["1", 0], "image": ["8", 0], "without_face": "stop with an error", "min_face": 40, **widgets}
+    prompt["10"] = {"class_type": "DBAF_DetectFaces", "inputs": found}
+    alone = server.saved(server.run(whole("person.png")))
+    for faces in ({}, {"faces": ["10", 0]}):
+        prompt["4"]["inputs"] |= faces
+        entry = server.run(prompt)
+        assert [torch.equal(pixels(path), pixels(alone[0])) for path in server.saved(entry)] == [True, True]
+        lines = entry["outputs"]["9"]["text"][0].splitlines()
+        assert lines == ["Picture 1: 1 face(s) replaced.", "Picture 2: 1 face(s) replaced."]
+    prompt["4"]["inputs"]["min_face"] = 4096
+    del prompt["4"]["inputs"]["faces"]
+    assert "No face was found in picture 1 of 2" in json.dumps(server.run(prompt))
 
 
 def test_slips_show_before_anything_runs(server: Server) -> None:
