@@ -43,9 +43,9 @@ class NoMAAR(torch.nn.Module):
 
 def plain_kria(pipeline: Pipeline) -> None:
     assert isinstance(pipeline.kria, KRIA)
-    for turn in pipeline.kria.turns:
-        assert isinstance(turn, KeyedTurn)
-        turn.stretch, turn.move = 1.0, 0.0
+    for turn in pipeline.kria.modules():
+        if isinstance(turn, KeyedTurn):
+            turn.stretch, turn.move = 1.0, 0.0
 
 
 def no_maar(pipeline: Pipeline) -> None:
@@ -58,11 +58,15 @@ def no_occlusion(pipeline: Pipeline) -> None:
 
 def identity_removed(pipeline: Pipeline) -> None:
     assert isinstance(pipeline.kria, KRIA)
-    centre = torch.cat([turn.centre.view(-1, pipeline.generator.dim) for turn in pipeline.kria.turns])  # type: ignore[operator, union-attr]
+    kria, dim = pipeline.kria, pipeline.generator.dim
+
+    def centre(code: torch.Tensor) -> torch.Tensor:
+        """Of the crowd that a code [1, L, dim] is like."""
+        return torch.cat([turn.centre.view(-1, dim) for turn, _ in kria.crowd(code, True).parts(code)])[None]
 
     def removed(identity: Identity, *_: Any, **__: Any) -> Identity:
-        count = len(identity.code)
-        return Identity(centre.expand_as(identity.code).clone(), identity.latent, [[]] * count, [False] * count)
+        codes = torch.cat([centre(code) for code in identity.code.split(1)])
+        return Identity(codes, identity.latent, [[]] * len(codes), [False] * len(codes))
 
     pipeline.anonymize_identity = removed  # type: ignore[method-assign]
 

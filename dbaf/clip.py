@@ -46,6 +46,7 @@ def anonymize_clip(
     imprint: bool = True,
     min_face: float = 40,
     faces: Iterable[Selection] | None = None,
+    keep_looks: bool = True,
 ) -> Iterator[Result]:
     """Give every person of a clip another identity, the same one in all frames. Other than `Pipeline.anonymize`:
 
@@ -62,10 +63,10 @@ def anonymize_clip(
         PictureError: a face holds an imprint: it was anonymized before; or somebody is spared who was replaced.
         ValueError: there are more or fewer of `faces` than frames.
     """
-    clip = _Clip(pipeline, refine_steps, progress, min_face)
+    clip = _Clip(pipeline, refine_steps, progress, min_face, keep_looks)
 
     def change(identity: Identity) -> Identity:
-        return pipeline.anonymize_identity(identity, key, nonce, imprint)
+        return pipeline.anonymize_identity(identity, key, nonce, imprint, keep_looks)
 
     for shot, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
         known = [*result.faces, *shot.spared]
@@ -82,15 +83,16 @@ def recover_clip(
     progress: Progress = lambda done: None,
     min_face: float = 40,
     faces: Iterable[Selection] | None = None,
+    keep_looks: bool = True,
 ) -> Iterator[Result]:
     """Bring the people of a clip back: each frame from its imprints; where there are none, one identity a person.
 
     Arguments and results as in `anonymize_clip`. `refine_steps` are spent on every face: 0 where imprints are expected.
     """
-    clip = _Clip(pipeline, refine_steps, progress, min_face)
+    clip = _Clip(pipeline, refine_steps, progress, min_face, keep_looks)
 
     def change(identity: Identity) -> Identity:
-        return pipeline.recover_identity(identity, key, nonce)
+        return pipeline.recover_identity(identity, key, nonce, keep_looks=keep_looks)
 
     for _, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
         yield result
@@ -116,8 +118,11 @@ def follow_clip(
 class _Clip:
     """What is in hand of a clip."""
 
-    def __init__(self, pipeline: Pipeline, refine_steps: int, progress: Progress, min_face: float) -> None:
+    def __init__(
+        self, pipeline: Pipeline, refine_steps: int, progress: Progress, min_face: float, keep_looks: bool = True
+    ) -> None:
         self.pipeline, self.refine_steps, self.min_face = pipeline, refine_steps, min_face
+        self.keep_looks = keep_looks
         self.shots: deque[Shot] = deque()  # not rendered yet
         self.live: list[Track] = []  # who may be in the next frame
         self.people: list[Person] = []
@@ -250,7 +255,8 @@ class _Clip:
             latent = torch.cat([codes[:1] for _, _, codes in smoothed])  # [F, L, dim]
             code = torch.cat([codes[1:] for _, _, codes in smoothed])
             rest = latent - code
-            code = self.pipeline.kria.hold(code, torch.cat([self.who(track, shot).code for track, _, _ in smoothed]))
+            whose = torch.cat([self.who(track, shot).code for track, _, _ in smoothed])
+            code = self.pipeline.kria.hold(code, whose, self.keep_looks)
             maps = [sighting.attributes.features for sighting in seen]
             fronts = [sighting.attributes.front for sighting in seen if sighting.attributes.front is not None]
             front = torch.cat(fronts) if fronts else None

@@ -49,13 +49,16 @@ class Picture:
     """What `write_png` stored with it, see `make_record`."""
 
 
-def make_record(nonce: bytes | None, refine_steps: int = 0, irreversible: bool = False) -> dict[str, Any]:
+def make_record(
+    nonce: bytes | None, refine_steps: int = 0, irreversible: bool = False, keep_looks: bool = True
+) -> dict[str, Any]:
     """The record of a pseudonymised picture: what recovery needs besides the key. It holds no secret.
 
     Args:
         nonce: None = linked; else the 16 bytes of the unlinked picture.
         refine_steps: with which it was encoded; recovery should take as many.
         irreversible: the key was random and is gone.
+        keep_looks: as for `Pipeline.anonymize`.
     """
     if irreversible:
         return {"version": 1, "linkage": "irreversible"}
@@ -64,7 +67,14 @@ def make_record(nonce: bytes | None, refine_steps: int = 0, irreversible: bool =
         record["nonce"] = base64.b64encode(nonce).decode()
     if refine_steps:
         record["refine_steps"] = refine_steps
+    if not keep_looks:
+        record["looks"] = "free"
     return record
+
+
+def record_keeps_looks(record: dict[str, Any]) -> bool:
+    """`keep_looks` of `make_record`."""
+    return record.get("looks") != "free"
 
 
 def record_refine_steps(record: dict[str, Any]) -> int:

@@ -36,13 +36,16 @@ class MlpKRIA(nn.Module):
             for _ in range(len(groups) + 1)
         )
 
-    def forward(self, identity: torch.Tensor, key: torch.Tensor, back: bool = False) -> torch.Tensor:
+    def forward(
+        self, identity: torch.Tensor, key: torch.Tensor, back: bool = False, keep_looks: bool = True
+    ) -> torch.Tensor:
         """Anonymize or recover.
 
         Args:
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each style group [B, groups, dim].
             back: recover; the same network does that.
+            keep_looks: of no effect; what the network keeps, it has learnt.
 
         Returns:
             Identity codes [B, L, dim].
@@ -54,7 +57,7 @@ class MlpKRIA(nn.Module):
         ]
         return torch.cat(mapped, 1)
 
-    def hold(self, identity: torch.Tensor, held: torch.Tensor) -> torch.Tensor:
+    def hold(self, identity: torch.Tensor, held: torch.Tensor, keep_looks: bool = True) -> torch.Tensor:
         """As `KRIA.hold`; an MLP turns the whole code."""
         return held
 

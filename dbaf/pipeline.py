@@ -5,7 +5,6 @@ Faces go through the networks one by one, so a picture gives the same bytes alon
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -158,7 +157,13 @@ class Pipeline:
 
     @torch.no_grad()
     def anonymize_identity(
-        self, identity: Identity, key: Key, nonce: bytes | None = None, imprint: bool = True
+        self,
+        identity: Identity,
+        key: Key,
+        nonce: bytes | None = None,
+        imprint: bool = True,
+        keep_looks: bool = True,
+        held: Sequence[torch.Tensor | None] | None = None,
     ) -> Identity:
         """KRIA under a key: F identities to those of other people.
 
@@ -167,6 +172,7 @@ class Pipeline:
             key: the secret.
             nonce: 16 bytes for an unlinked picture; None: linked, the key alone decides.
             imprint: seal the old W+ codes for `render` to hide in the new faces, if the model has a part for it.
+            keep_looks, held: see `anonymize`.
 
         Raises:
             PictureError: a face holds an imprint. A second reflection would undo the first if the key were the same.
@@ -184,11 +190,21 @@ class Pipeline:
                 [seal_imprint(coder.pack(code, length), key, digest) for length in coder.lengths]
                 for code in identity.latent
             ]
-        return Identity(self._kria(identity.code, key, nonce, False), identity.latent, sealed, [False] * len(sealed))
+        code = identity.code
+        if held is not None:
+            pairs = zip(code.split(1), held, strict=True)
+            code = torch.cat([a if b is None else self.kria.hold(a, b.to(a), keep_looks) for a, b in pairs])
+        code = self._kria(code, key, nonce, False, keep_looks)
+        return Identity(code, identity.latent, sealed, [False] * len(sealed))
 
     @torch.no_grad()
     def recover_identity(
-        self, identity: Identity, key: Key, nonce: bytes | None = None, imprint: bool = True
+        self,
+        identity: Identity,
+        key: Key,
+        nonce: bytes | None = None,
+        imprint: bool = True,
+        keep_looks: bool = True,
     ) -> Identity:
         """The inverse of `anonymize_identity`: from the imprint where it opens, else by KRIA from the looks.
 
@@ -197,10 +213,10 @@ class Pipeline:
         Args:
             identity: of F faces.
             key: the secret.
-            nonce: as it was for `anonymize_identity`; imprints need none.
+            nonce, keep_looks: as they were for `anonymize_identity`; imprints need neither.
             imprint: False leaves imprints aside.
         """
-        code, latent = self._kria(identity.code, key, nonce, True), identity.latent.clone()
+        code, latent = self._kria(identity.code, key, nonce, True, keep_looks), identity.latent.clone()
         restored, coder = [False] * len(code), self.latent_code
         for index, found in enumerate(identity.imprints if imprint else []):
             for sealed in found:
@@ -210,20 +226,11 @@ class Pipeline:
                     code[index] = latent[index] - self.cid(latent[index : index + 1])[0]
         return Identity(code, latent, [[] for _ in restored], restored)
 
-    def _kria(self, code: torch.Tensor, key: Key, nonce: bytes | None, back: bool) -> torch.Tensor:
+    def _kria(self, code: torch.Tensor, key: Key, nonce: bytes | None, back: bool, keep_looks: bool) -> torch.Tensor:
         """Identity codes [F, L, 512] there or back."""
         noise = key.latent_noise(nonce)[:, : self.generator.dim].to(self.device)  # a narrow generator takes less
         latent_key = self.generator.mapping(noise)[None]  # [1, groups, dim]
-        return torch.cat([self.kria(one, latent_key, back) for one in code.split(1)])
-
-    @torch.no_grad()
-    def _hold(self, identity: Identity, held: Sequence[torch.Tensor | None]) -> Identity:
-        """F identities with what a key turns taken from other codes, where there are any."""
-        codes = [
-            code if other is None else self.kria.hold(code, other.to(code))
-            for code, other in zip(identity.code.split(1), held, strict=True)
-        ]
-        return replace(identity, code=torch.cat(codes))
+        return torch.cat([self.kria(one, latent_key, back, keep_looks) for one in code.split(1)])
 
     @torch.no_grad()
     def render(
@@ -304,6 +311,7 @@ class Pipeline:
         imprint: bool = True,
         min_face: float = 40,
         faces: Selection | None = None,
+        keep_looks: bool = True,
         held: Sequence[torch.Tensor | None] | None = None,
     ) -> Result:
         """Give every face of a picture another identity.
@@ -321,6 +329,7 @@ class Pipeline:
             imprint: hide the sealed W+ code of each face in its new pixels, where there is room.
             min_face: smaller faces are left alone; in pixels.
             faces: those to replace and those to spare; None: all that `detect` finds are replaced.
+            keep_looks: the new faces are of about the same sex and age; False: of any, as the key says.
             held: for each face, left to right, the identity code [1, L, dim] from which what the key turns is taken, or
                 None; from `dbaf.album`.
 
@@ -330,9 +339,7 @@ class Pipeline:
         """
 
         def change(identity: Identity) -> Identity:
-            if held is not None:
-                identity = self._hold(identity, held)
-            return self.anonymize_identity(identity, key, nonce, imprint)
+            return self.anonymize_identity(identity, key, nonce, imprint, keep_looks, held)
 
         result = self._run(image, change, refine_steps, progress, min_face, faces)
         known = result.faces if faces is None else faces.found  # a spared face was not missed
@@ -362,6 +369,7 @@ class Pipeline:
         progress: Progress | None = None,
         min_face: float = 40,
         faces: Selection | None = None,
+        keep_looks: bool = True,
     ) -> Result:
         """Bring the identities back, from the picture alone. Arguments as in `anonymize`; raises NoFaceError.
 
@@ -369,7 +377,7 @@ class Pipeline:
         """
 
         def change(identity: Identity) -> Identity:
-            return self.recover_identity(identity, key, nonce)
+            return self.recover_identity(identity, key, nonce, keep_looks=keep_looks)
 
         result = self._run(image, change, 0, progress, min_face, faces)
         if refine_steps and not all(result.restored):  # refinement adds nothing to what imprints say

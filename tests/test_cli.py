@@ -465,3 +465,23 @@ def test_refinement_steps_travel_with_the_picture(tmp_path: Path, key: Path, mon
     assert dbaf_("recover", safe, "-o", tmp_path / "other", "--key-file", key, "--refine-steps", 0).exit_code == 0
     assert seen == [40, 40, 0]
     assert np.array_equal(pixels(tmp_path / "back" / "a.png"), pixels(source))
+
+
+def test_free_looks_travel_with_the_picture(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    class Noting(FakePipeline):
+        def anonymize(self, *inputs: Any, keep_looks: bool = True, **options: Any) -> FakeResult:
+            seen.append(keep_looks)
+            return super().anonymize(*inputs, **options)
+
+        def recover(self, *inputs: Any, keep_looks: bool = True, **options: Any) -> FakeResult:
+            seen.append(keep_looks)
+            return super().recover(*inputs, **options)
+
+    use_fake(monkeypatch, Noting)
+    source = portrait(tmp_path / "in" / "a.png")
+    for name, options in {"free": ("--looks", "free"), "kept": ()}.items():
+        assert dbaf_("anonymize", source, "-o", tmp_path / name, "--key-file", key, *options).exit_code == 0
+        assert dbaf_("recover", tmp_path / name, "-o", tmp_path / "back" / name, "--key-file", key).exit_code == 0
+    assert seen == [False, False, True, True]

@@ -21,6 +21,7 @@ from dbaf.images import (
     from_pil,
     make_record,
     read_picture,
+    record_keeps_looks,
     record_nonce,
     record_refine_steps,
     to_pil,
@@ -368,3 +369,10 @@ def test_record_names_refinement_steps_within_reason(found: object, steps: int) 
     assert record_refine_steps(make_record(None) | {"refine_steps": found}) == steps
     assert record_refine_steps(make_record(bytes(16), 7)) == 7
     assert "refine_steps" not in make_record(None)
+
+
+def test_record_tells_whether_looks_were_kept() -> None:
+    assert record_keeps_looks(make_record(None))
+    assert "looks" not in make_record(None)
+    assert not record_keeps_looks(make_record(bytes(16), keep_looks=False))
+    assert record_keeps_looks(make_record(None) | {"looks": ["free"]})

@@ -4,15 +4,15 @@ import torch
 
 from dbaf.cid import CID
 from dbaf.encoders.compact import FEATURE_CHANNELS, CompactEncoder
-from dbaf.kria import KRIA, KeyedTurn
+from dbaf.kria import KRIA, Crowd
 from dbaf.kria_mlp import MlpKRIA
 from dbaf.maar import MAAR
 
 GROUPS = (2, 2, 3)
 
 
-def noise(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def alone_is_the_same(function: torch.nn.Module, *inputs: torch.Tensor) -> None:
@@ -59,15 +59,19 @@ def test_the_paper_s_kria_gives_every_group_its_key() -> None:
 
 
 def fitted_kria() -> KRIA:
-    """Coordinates that are orthonormal directions of the code space."""
-    kria = KRIA(GROUPS, ranks=(12, 12, 6), stretch=1.4, move=0.8, dim=32)
-    for turn in kria.turns:
-        assert isinstance(turn, KeyedTurn)
-        basis = torch.linalg.qr(noise(len(turn.centre), turn.rank)).Q
-        turn.whiten.copy_(2 * basis)
-        turn.colour.copy_(basis.T / 2)
-        turn.mixer.copy_(noise(*turn.mixer.shape))
-        turn.mover.copy_(noise(*turn.mover.shape) / len(turn.mover) ** 0.5)
+    """Coordinates are orthonormal directions of the code space, others for each crowd, that do not move the score."""
+    kria = KRIA(GROUPS, ranks=(12, 12, 6), stretch=1.4, move=0.8, limit=4.0, dim=32)
+    kria.score.copy_(noise(7, 32) / 15)
+    for number, crowd in enumerate(kria.crowds):
+        assert isinstance(crowd, Crowd)
+        for turn, score in crowd.parts(kria.score[None]):
+            directions = noise(len(turn.centre), turn.rank, seed=number)
+            basis = torch.linalg.qr(torch.cat([score.T, directions], 1)).Q[:, 1:]
+            turn.whiten.copy_(2 * basis)
+            turn.colour.copy_(basis.T / 2)
+            turn.mixer.copy_(noise(*turn.mixer.shape))
+            turn.mover.copy_(noise(*turn.mover.shape) / len(turn.mover) ** 0.5)
+        crowd.along.copy_(kria.score / kria.score.square().sum())
     return kria.eval()
 
 
@@ -84,15 +88,43 @@ def test_kria_leads_back_under_the_same_key_only() -> None:
 
 
 @torch.no_grad()
+def test_kria_leads_back_where_looks_need_not_be_kept() -> None:
+    kria = fitted_kria()
+    codes, keys = noise(3, 7, 32), noise(3, 3, 32)
+    hidden = kria(codes, keys, keep_looks=False)
+    assert (hidden - kria(codes, keys)).abs().mean() > 0.1
+    torch.testing.assert_close(kria(hidden, keys, back=True, keep_looks=False), codes, atol=1e-4, rtol=0)
+    held = kria.hold(codes, codes.flip(0), keep_looks=False)
+    moved = kria(held, keys, keep_looks=False) - held
+    same = kria(codes.flip(0), keys, keep_looks=False) - codes.flip(0)
+    torch.testing.assert_close(moved, same, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
 def test_kria_holds_what_a_key_turns_and_nothing_else() -> None:
     kria = fitted_kria()
     codes, others, keys = noise(3, 7, 32), noise(3, 7, 32) + 1, noise(3, 3, 32)
     held = kria.hold(codes, others)
     torch.testing.assert_close(kria.coordinates(held), kria.coordinates(others), atol=1e-4, rtol=0)
+    kria.middle.fill_(-100)  # one crowd
+    held = kria.hold(codes, others)
     torch.testing.assert_close(kria.hold(held, codes), codes, atol=1e-4, rtol=0)  # the rest is as it was
     # the new identity does not depend on what was replaced: nothing of it can show
     turned = kria(held, keys) - held
     torch.testing.assert_close(turned, kria(kria.hold(others * 2, others), keys) - kria.hold(others * 2, others))
+
+
+@torch.no_grad()
+def test_no_key_makes_anybody_one_of_the_other_crowd() -> None:
+    kria = fitted_kria()
+    codes, keys = noise(20, 7, 32), noise(20, 3, 32)
+    before, after = (torch.stack([kria.scored(one) for one in x.split(1)]) for x in (codes, kria(codes, keys)))
+    assert 0 < (before > 0).sum() < 20
+    torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
+    # whom somebody is held to be decides, too
+    held = kria.hold(codes, codes.flip(0))
+    crowds = [[kria.crowd(one, True) for one in x.split(1)] for x in (held, codes.flip(0))]
+    assert crowds[0] == crowds[1]
 
 
 @torch.no_grad()

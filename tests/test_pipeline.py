@@ -82,6 +82,17 @@ def test_another_key_or_nonce_gives_another_face(
         assert (other.code - linked.code).abs().mean() > 0.02
 
 
+def test_free_looks_are_another_face_and_lead_back(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
+    faces = pipeline.detect(portrait)
+    identity, _ = pipeline.disentangle(pipeline.encode(portrait, faces))
+    kept, free = (pipeline.anonymize_identity(identity, key, keep_looks=keep) for keep in (True, False))
+    assert (kept.code - free.code).abs().mean() > 0.01
+    back = pipeline.recover_identity(Identity(free.code, free.latent, [[]], [False]), key, keep_looks=False)
+    torch.testing.assert_close(back.code, identity.code, atol=1e-3, rtol=1e-3)
+    whole = pipeline.anonymize(portrait, key, keep_looks=False)
+    assert change(whole.picture, pipeline.anonymize(portrait, key).picture, whole.mask) > 0.01
+
+
 def test_even_from_the_looks_the_right_key_comes_closer(pipeline: Pipeline, group: torch.Tensor) -> None:
     """On average over 4 fixed keys and 3 people, through 8 bits: first weights do not manage it for everybody."""
     keys = [Key(bytes([number]) * 32) for number in range(1, 5)]

@@ -37,6 +37,13 @@ class LinkageChoice(StrEnum):
     irreversible = "irreversible"
 
 
+class LooksChoice(StrEnum):
+    """What of the looks a new face keeps."""
+
+    keep = "keep"
+    free = "free"
+
+
 class SealChoice(StrEnum):
     """Where the sealed original goes."""
 

@@ -18,6 +18,7 @@ from dbaf.cli.options import (
     KeyEnv,
     KeyFile,
     LinkageChoice,
+    LooksChoice,
     MinFace,
     ModelName,
     Out,
@@ -73,6 +74,9 @@ def anonymize(
             "--clip", help="IN is a folder of frames, in the order of their names: a person keeps one face in all."
         ),
     ] = False,
+    looks: Annotated[
+        LooksChoice, typer.Option(help="keep: new faces of about the same sex and age. free: of any, as the key says.")
+    ] = LooksChoice.keep,
     seal: Annotated[
         SealChoice,
         typer.Option(
@@ -119,7 +123,7 @@ def anonymize(
         keys = [key, *(open_other(path, None, later) for path in recipient or [])]
         model = open_model(model)
     load = _loader(device, model)
-    hidden = imprint and not irreversible
+    hidden, keep_looks = imprint and not irreversible, looks == LooksChoice.keep
     clip_nonce = new_nonce() if clip and linkage != LinkageChoice.linked else None
 
     @functools.cache
@@ -134,7 +138,16 @@ def anonymize(
         from dbaf.clip import anonymize_clip
 
         def follow(pictures: "Iterator[torch.Tensor]") -> "Iterator[Result]":
-            return anonymize_clip(load(), pictures, key, clip_nonce, refine_steps, imprint=hidden, min_face=min_face)
+            return anonymize_clip(
+                load(),
+                pictures,
+                key,
+                clip_nonce,
+                refine_steps,
+                imprint=hidden,
+                min_face=min_face,
+                keep_looks=keep_looks,
+            )
 
         return clip_results([task.source for task in plan(inputs, out)], follow)
 
@@ -154,7 +167,14 @@ def anonymize(
             held = people().held(source) if album else None
             try:
                 result = pipeline.anonymize(
-                    picture.rgb, key, nonce, refine_steps, imprint=hidden, min_face=min_face, held=held
+                    picture.rgb,
+                    key,
+                    nonce,
+                    refine_steps,
+                    imprint=hidden,
+                    min_face=min_face,
+                    keep_looks=keep_looks,
+                    held=held,
                 )
             except NoFaceError:  # before its pixels may be copied as they are
                 _refuse(pipeline.suspects(picture.rgb, [], min_face), accept_suspects)
@@ -162,7 +182,7 @@ def anonymize(
         _refuse(result.suspects, accept_suspects)
         check_face(result)
         image = to_pil(result.picture, picture.alpha, picture.grey)
-        record = make_record(nonce, refine_steps, irreversible)
+        record = make_record(nonce, refine_steps, irreversible, keep_looks)
         capsule = None
         if seal != SealChoice.none:
             digest = bytes.fromhex(bundle_digest(model))
@@ -212,16 +232,17 @@ def recover(
 
     def process(picture: "Picture", source: Path) -> "Processed":
         from dbaf.batch import Processed, find_capsule
-        from dbaf.images import record_nonce, record_refine_steps, to_pil
+        from dbaf.images import record_keeps_looks, record_nonce, record_refine_steps, to_pil
 
         sealed = find_capsule(source)
         if sealed is not None:
             return _opened(sealed[0], picture, key, force)
-        nonce, steps = None, refine_steps or 0
+        nonce, steps, keep_looks = None, refine_steps or 0, True
         if picture.record is not None:
+            keep_looks = record_keeps_looks(picture.record)
             nonce = record_nonce(picture.record)
             steps = record_refine_steps(picture.record) if refine_steps is None else refine_steps
-        result = load().recover(picture.rgb, key, nonce, steps, min_face=min_face)
+        result = load().recover(picture.rgb, key, nonce, steps, min_face=min_face, keep_looks=keep_looks)
         faces, known = len(result.faces), result.restored.count(True)
         message = f"{known} of {faces} faces from their imprints, rendered anew: alike, not exact."
         if known < faces:

@@ -1,7 +1,7 @@
-"""What a new identity must leave alone: skin colour, mouth, eyes and brows, and perceived sex, age and origin.
+"""What a new identity must leave alone: skin colour, mouth, eyes and brows, and perceived age and origin.
 
 Two kinds of directions of W+. What a picture shows can be measured, and its mean derivative by the code says which
-changes of the code show in it. Sex, age and origin are labels of photographs; how the mean code moves with them is a
+changes of the code show in it. Age and origin are labels of photographs; how the mean code moves with them is a
 direction.
 """
 
@@ -23,7 +23,7 @@ from dbaf.training.photos import central_face
 
 SMALL = 128  # px of the previews
 CHEEKS = (slice(56, 80), slice(40, 88))  # rows and columns of a preview: nose and cheeks
-YEARS = 20.0  # of age, count as much as the difference of the sexes
+YEARS = 20.0  # of age, count as much as another origin
 ORIGINS = (1, 2, 3)  # UTKFace's numbers, beside 0
 
 
@@ -48,7 +48,7 @@ def visible(codes: torch.Tensor, generator: Generator, finder: FaceFinder) -> to
 def labelled(
     folder: Path, count: int, encoder: CompactEncoder, finder: FaceFinder
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Photographs named as UTKFace's are, `age_sex_origin_...`: their W+ codes [N, L, dim], and [N, 5] labels."""
+    """Photographs named as UTKFace's are, `age_sex_origin_...`: W+ codes [N, L, dim], and age and origin [N, 4]."""
     photos = sorted(folder.iterdir())
     random.Random(0).shuffle(photos)
     codes, labels = [], []
@@ -59,8 +59,8 @@ def labelled(
         face = finder.retrace(square, POINTS)
         reached = reach(to_square(face.mesh[:, :2], face.quad))[None].float()
         codes.append(encoder(square * inner_mask(reached, SIZE))[0])
-        age, sex, origin = (int(number) for number in photo.name.split("_")[:3])
-        labels.append([sex, age / YEARS, *(float(origin == one) for one in ORIGINS)])
+        age, _, origin = (int(number) for number in photo.name.split("_")[:3])
+        labels.append([age / YEARS, *(float(origin == one) for one in ORIGINS)])
     return torch.cat(codes), torch.tensor(labels)
 
 

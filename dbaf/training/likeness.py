@@ -1,12 +1,13 @@
 """The encoder's last stage: every photograph through a picture.
 
-    python -m dbaf.training.likeness --backbone mobilenet_v2.pth --recogniser MobileFaceNet.tflite
+    python -m dbaf.training.likeness --backbone mobilenet_v2.pth --recogniser MobileFaceNet.tflite \
+        --expressions face_expression_model-weights_manifest.json
 
 Goes on from the bundle's encoder. Each code is rendered, and the preview compared with the photograph on the part that
-the encoder saw: recogniser, MobileNetV2 features, face mesh and what the face does, pixels. Codes are held near those
-that the encoder gave before, where sampled codes lie. In some photographs a part is blanked, as it is where something
-is in front of a face. Settings: `config.toml`. Resumes from its last checkpoint. MAAR, which takes the backbone's maps,
-is to be trained afterwards.
+the encoder saw: recogniser, MobileNetV2 features, expression, face mesh and what the face does, pixels. Codes are held
+near those that the encoder gave before, where sampled codes lie. In some photographs a part is blanked, as it is where
+something is in front of a face. Settings: `config.toml`. Resumes from its last checkpoint. MAAR, which takes the
+backbone's maps, is to be trained afterwards.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from dbaf.generators import load_generator
 from dbaf.training.augment import occlude
 from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_encoder, settings
 from dbaf.training.encoder import EYES, FROZEN, SMALL, perceptual, start_from_imagenet
+from dbaf.training.expressions import ExpressionFeatures
 from dbaf.training.mobilefacenet import MobileFaceNet
 from dbaf.training.observe import gestures, mesh_view
 from dbaf.training.photos import load_photos, scaled
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
     parser.add_argument("--backbone", type=Path, required=True, help="torchvision MobileNetV2 state dict")
     parser.add_argument("--recogniser", type=Path, required=True, help="MobileFaceNet.tflite")
+    parser.add_argument("--expressions", type=Path, required=True, help="of face-api.js, see dbaf.training.expressions")
     parser.add_argument("--run", type=Path, default=Path("runs/likeness"))
     args = parser.parse_args()
     torch.manual_seed(0)
@@ -46,6 +49,7 @@ def main() -> None:
     bundle = bundle_folder("mobile")
     generator = load_generator(bundle).requires_grad_(False).to(DEVICE)
     recogniser = MobileFaceNet.from_tflite(args.recogniser).to(DEVICE)
+    expressions = ExpressionFeatures.from_tfjs(args.expressions).to(DEVICE)
     judge = MobileNetV2().eval().requires_grad_(False)
     start_from_imagenet(judge, args.backbone)
     judge.to(DEVICE)
@@ -63,6 +67,7 @@ def main() -> None:
     preview = compiled(lambda code: generator.preview(code, size=SMALL))
     encode = compiled(encoder)
     embed, look, trace = compiled(recogniser.embed_ffhq), compiled(judge), compiled(finder.landmarks)
+    feel = compiled(lambda crops: F.normalize(expressions(crops)[0].float(), dim=1))
 
     def losses_of(index: torch.Tensor, rng: torch.Generator) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
         """Losses of some photographs, and rows for the contact sheet."""
@@ -74,7 +79,8 @@ def main() -> None:
             former = before(seen)[0]
         picture = preview(codes).float()
         small = F.interpolate(mask, size=SMALL, mode="area").to(DEVICE)
-        target = small * F.interpolate(photo.to(DEVICE), size=SMALL, mode="area")
+        whole = F.interpolate(photo.to(DEVICE), size=SMALL, mode="area")
+        target = small * whole
         with torch.autocast(DEVICE.type, enabled=False):  # bfloat16 would round to a pixel
             large = F.interpolate(picture, size=SIZE, mode="bilinear")
             points = trace(mesh_view(large))[0][..., :2] / INPUT
@@ -82,6 +88,7 @@ def main() -> None:
         losses = {
             "likeness": 1 - (embed(picture) * embeddings[index]).sum(1).mean(),
             "perceptual": perceptual(look(small * picture), look(target)) / small.mean(),  # grey is like grey
+            "expression": 1 - (feel(picture) * feel(whole)).sum(1).mean(),
             "gestures": (gestures(points) - gestures(meshes[index])).abs().mean(),
             "landmarks": (points - meshes[index]).abs().mean() / EYES,
             "pixel": (small * picture - target).abs().sum() / (3 * small.sum()),

@@ -3,7 +3,7 @@
 import torch
 
 from dbaf.kria import KeyedTurn
-from dbaf.training.anonymize import Components, fit
+from dbaf.training.anonymize import Components, fit, raising, reading
 
 WIDTH, COMPONENTS = 64, 24
 
@@ -27,8 +27,8 @@ def fitted(shows: torch.Tensor, goes: torch.Tensor, left: int) -> tuple[Componen
     torch.manual_seed(0)
     components = Components.of(codes(), COMPONENTS)
     read, write = components.directions / components.deviation, components.directions * components.deviation
-    turn = KeyedTurn(WIDTH, COMPONENTS - left, stretch=1.4, move=0.8, dim=8)
-    fit(turn, components, shows @ read.T, goes @ write.T, rng(1))
+    turn = KeyedTurn(WIDTH, COMPONENTS - left - 1, stretch=1.4, move=0.8, limit=4.0, dim=8)
+    fit(turn, components, EXACT @ read.T, shows @ read.T, goes @ write.T, rng(1))
     return components, turn
 
 
@@ -37,7 +37,7 @@ def one(component: int, size: float = 1.0) -> torch.Tensor:
     return size * torch.eye(COMPONENTS)[component : component + 1]
 
 
-NONE = torch.zeros(1, COMPONENTS)
+NONE, EXACT = torch.zeros(1, COMPONENTS), one(11)
 
 
 def chosen(components: Components, turn: KeyedTurn) -> torch.Tensor:
@@ -59,7 +59,8 @@ def test_what_must_stay_is_left_alone() -> None:
             components, turn = fitted(shows, goes, 1)
             found = chosen(components, turn)
             assert found[component] < 0.01
-            assert found.sum() > COMPONENTS - 1.01
+            assert found[11] < 0.01
+            assert found.sum() > COMPONENTS - 2.01
             torch.testing.assert_close(turn.colour @ turn.whiten, torch.eye(turn.rank), atol=1e-4, rtol=0)
 
 
@@ -71,3 +72,17 @@ def test_what_must_stay_most_is_left_out_and_no_key_moves_everybody_along_the_re
     # of every entry of the key
     moves = turn.mover @ turn.colour @ (components.directions / components.deviation)  # [8, COMPONENTS]
     assert moves[:, [7, 9]].abs().max() < 0.01 * moves[:, 1].abs().max()
+
+
+def test_a_label_is_read_off_codes_and_raised_without_a_coordinate() -> None:
+    label = (codes()[:, 3] > 1).float() * 2 - 1
+    weights, middle = reading(codes(), label)
+    assert ((codes() @ weights - middle > 0) == (label > 0)).float().mean() > 0.9
+    components = Components.of(codes(), COMPONENTS)
+    exact = weights[None]
+    turn = KeyedTurn(WIDTH, COMPONENTS - 1, stretch=1.4, move=0.8, limit=4.0, dim=8)
+    fit(turn, components, exact, torch.zeros(1, WIDTH), torch.zeros(1, WIDTH), rng(1))
+    along = raising([exact], [components])
+    torch.testing.assert_close(exact[0] @ along, torch.tensor(1.0))
+    torch.testing.assert_close(along @ turn.whiten, torch.zeros(turn.rank), atol=1e-3, rtol=0)
+    torch.testing.assert_close(turn.colour @ exact[0], torch.zeros(turn.rank), atol=1e-3, rtol=0)
