@@ -4,8 +4,8 @@ It maps an identity code and a latent key to another identity code, and back aga
 Here it is exact by construction: in each style group, the whitened coordinates that carry identity are reflected across
 a subspace that the key chooses, stretched, moved by what else the key chooses, and held within a limit. The reflection
 takes the new identity away from the old one; the move keeps two keys' faces apart, and the stretch people under one
-key; far beyond what is found in people, faces look odd. (The paper's MLP, given the same minutes on a CPU, gave everybody
-the key's face and lost the way back; see CHANGELOG.)
+key; far beyond what is found in people, faces look odd. (The paper's MLP, given the same minutes on a CPU, gave
+everybody the key's face and lost the way back; see CHANGELOG.)
 
 People who look like women and people who look like men have coordinates of their own: a reflection across the middle of
 all gave women beards. A score tells them apart that no key changes, so that it is the same on the way back. Those of

@@ -27,6 +27,7 @@ class LatentCode(nn.Module):
     Args:
         components: coordinates.
         natural: how many of them, the first, are of encoded photographs.
+        spread: how far refined codes lie from the encoder's along the others, as a standard deviation.
         lengths: bytes of the codes that it makes, the longest first.
         styles: L.
         dim: width of the codes.
@@ -37,22 +38,23 @@ class LatentCode(nn.Module):
     reading: torch.Tensor
     writing: torch.Tensor
 
-    def __init__(self, components: int, natural: int, lengths: tuple[int, ...], styles: int, dim: int = 512) -> None:
+    def __init__(
+        self, components: int, natural: int, spread: float, lengths: tuple[int, ...], styles: int, dim: int = 512
+    ) -> None:
         super().__init__()
-        self.natural, self.lengths, self.shape = natural, tuple(lengths), (styles, dim)
+        self.natural, self.spread, self.lengths, self.shape = natural, spread, tuple(lengths), (styles, dim)
         self.register_buffer("centre", torch.zeros(styles * dim))
         self.register_buffer("importance", torch.ones(components))  # relative; of the look's squared change
-        self.register_buffer("reading", torch.zeros(components, styles * dim))  # rows: (code - centre) -> coordinate
-        self.register_buffer("writing", torch.zeros(components, styles * dim))  # and back; reading @ writing.T = 1
+        self.register_buffer("reading", torch.zeros(natural, styles * dim))  # rows: (code - centre) -> coordinate
+        self.register_buffer("writing", torch.zeros(components, styles * dim))  # and back; the others are their own
 
     @torch.no_grad()
-    def fit(self, latent: torch.Tensor, gradients: torch.Tensor, spread: float) -> None:
+    def fit(self, latent: torch.Tensor, gradients: torch.Tensor) -> None:
         """Choose the coordinates.
 
         Args:
             latent: W+ codes [N, L, dim] of photographs.
             gradients: [M, L * dim] of what matters about faces, by their W+ codes.
-            spread: how far refined codes lie from the encoder's along the others, as a standard deviation.
         """
         codes = latent.flatten(1)
         self.centre.copy_(codes.mean(0))
@@ -65,9 +67,9 @@ class LatentCode(nn.Module):
         write = (codes @ read.T).T @ codes / len(codes)  # the mean code that goes with a coordinate
         inside = torch.linalg.qr(read.T).Q
         _, _, leading = torch.linalg.svd(gradients - gradients @ inside @ inside.T, full_matrices=False)
-        others = leading[: len(self.reading) - self.natural]  # they move no coordinate of the first
-        self.writing.copy_(torch.cat([write, spread * others]))
-        self.reading.copy_(torch.cat([read, (others - others @ write.T @ read) / spread]))
+        others = leading[: len(self.writing) - self.natural]  # they move no coordinate of the first
+        self.writing.copy_(torch.cat([write, self.spread * others]))
+        self.reading.copy_(read)
         importance = (gradients @ self.writing.T).square().mean(0)
         self.importance.copy_(importance / importance.mean())
 
@@ -81,7 +83,10 @@ class LatentCode(nn.Module):
 
     def coordinates(self, latent: torch.Tensor) -> torch.Tensor:
         """W+ codes [B, L, dim] -> coordinates [B, components] of about unit variance."""
-        return (latent.flatten(1).to(self.centre) - self.centre) @ self.reading.T
+        off = latent.flatten(1).to(self.centre) - self.centre
+        natural = off @ self.reading.T  # [B, natural]
+        rest = off - natural @ self.writing[: self.natural]
+        return torch.cat([natural, rest @ self.writing[self.natural :].T / self.spread**2], 1)
 
     def latent(self, coordinates: torch.Tensor) -> torch.Tensor:
         """Coordinates [B, components] -> W+ codes [B, L, dim]."""

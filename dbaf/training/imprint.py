@@ -78,12 +78,13 @@ def main() -> None:
     config: dict[str, Any] = {
         "components": COMPONENTS,
         "natural": NATURAL,
+        "spread": SPREAD,
         "lengths": LENGTHS,
         "styles": latent.shape[1],
         "dim": latent.shape[2],
     }
     coder = LatentCode(**config)
-    coder.fit(latent[CHECKED:], found[CHECKED:].flatten(0, 1), SPREAD)
+    coder.fit(latent[CHECKED:], found[CHECKED:].flatten(0, 1))
     left_out, kept = found[:CHECKED].flatten(0, 1), latent[:CHECKED]
     around = (kept - kept.mean(0)).flatten(1)
 
