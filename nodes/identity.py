@@ -10,7 +10,17 @@ from dbaf.stages import Identity
 
 from .border import each_picture
 from .device import ready
-from .sockets import IdentitySocket, KeySocket, PerPicture, imprint_input, model_input, schema
+from .sockets import (
+    KEEP_LOOKS,
+    IdentitySocket,
+    KeySocket,
+    PerPicture,
+    imprint_input,
+    looks_input,
+    model_input,
+    same_looks_input,
+    schema,
+)
 
 Identities = PerPicture[Identity | None]
 
@@ -40,14 +50,16 @@ class Anonymize(io.ComfyNode):
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the original picture."),
                 KeySocket.Input("key", tooltip="From DBAF Key. Linkage is 'linked': the key alone decides."),
                 imprint_input(),
+                looks_input(),
             ],
             outputs=[IdentitySocket.Output(display_name="new_identity", tooltip="For DBAF MAAR Blend.")],
         )
 
     @classmethod
-    def execute(cls, model: Pipeline, identity: Identities, key: Key, imprint: bool) -> io.NodeOutput:
+    def execute(cls, model: Pipeline, identity: Identities, key: Key, imprint: bool, looks: str) -> io.NodeOutput:
         ready(model)
-        return _map(lambda who: model.anonymize_identity(who, key, imprint=imprint), identity)
+        keep = looks == KEEP_LOOKS
+        return _map(lambda who: model.anonymize_identity(who, key, imprint=imprint, keep_looks=keep), identity)
 
 
 class Recover(io.ComfyNode):
@@ -67,11 +79,13 @@ class Recover(io.ComfyNode):
                 model_input(),
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the anonymized picture."),
                 KeySocket.Input("key", tooltip="The key that anonymized it, from DBAF Key. Linkage is 'linked'."),
+                same_looks_input(),
             ],
             outputs=[IdentitySocket.Output(display_name="original_identity", tooltip="For DBAF MAAR Blend.")],
         )
 
     @classmethod
-    def execute(cls, model: Pipeline, identity: Identities, key: Key) -> io.NodeOutput:
+    def execute(cls, model: Pipeline, identity: Identities, key: Key, looks: str) -> io.NodeOutput:
         ready(model)
-        return _map(lambda who: model.recover_identity(who, key), identity)
+        keep = looks == KEEP_LOOKS
+        return _map(lambda who: model.recover_identity(who, key, keep_looks=keep), identity)

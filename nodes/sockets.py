@@ -11,6 +11,7 @@ from dbaf.images import MOST_REFINE_STEPS
 CATEGORY = "DBAF"
 STOP, KEEP = "stop with an error", "keep the picture as it is"
 PICTURES, ALBUM, CLIP = "pictures", "album", "clip"
+KEEP_LOOKS, FREE_LOOKS = "keep", "free"
 
 ModelSocket = io.Custom("DBAF_MODEL")  # dbaf.pipeline.Pipeline
 KeySocket = io.Custom("DBAF_KEY")  # dbaf.keys.Key: redacted repr, refuses pickling
@@ -108,6 +109,21 @@ def imprint_input() -> io.Input:
         default=True,
         tooltip="Hide the original identity, encrypted under the key, in the pixels of the new face, so "
         "that DBAF Recover brings it back well. It survives PNG and good JPEG, but no resizing.",
+    )
+
+
+def looks_input(
+    tooltip: str = "keep: new faces of about the same perceived sex and age. free: of any, as the key says. "
+    "Where there is no imprint, recovering needs the same.",
+) -> io.Input:
+    """What of the looks a new face keeps."""
+    return io.Combo.Input("looks", options=[KEEP_LOOKS, FREE_LOOKS], default=KEEP_LOOKS, tooltip=tooltip)
+
+
+def same_looks_input() -> io.Input:
+    """`looks_input`, on the way back."""
+    return looks_input(
+        "As it was set to anonymize: the picture does not tell. It only matters for faces without an imprint."
     )
 
 

@@ -22,14 +22,17 @@ from .border import Pictures, to_outputs
 from .sockets import (
     CLIP,
     KEEP,
+    KEEP_LOOKS,
     FacesSocket,
     KeySocket,
     batch_input,
     imprint_input,
+    looks_input,
     mask_outputs,
     min_face_input,
     model_input,
     refine_steps_input,
+    same_looks_input,
     schema,
     without_face_input,
 )
@@ -116,6 +119,7 @@ class AnonymizeImage(io.ComfyNode):
                     in_album="who is in several pictures, of a batch or a list, is recognised and gets one new face in "
                     "all. It takes longer, for all are looked at first"
                 ),
+                looks_input(),
                 faces_input(),
             ],
             outputs=[
@@ -154,9 +158,11 @@ class AnonymizeImage(io.ComfyNode):
         min_face: int,
         accept_suspects: bool,
         batch: str,
+        looks: str,
         faces: Faces = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, str]:
         """The outputs for one IMAGE."""
+        keep = looks == KEEP_LOOKS
 
         def check(suspects: list[Face]) -> None:
             if suspects and not accept_suspects:
@@ -169,7 +175,9 @@ class AnonymizeImage(io.ComfyNode):
             picture: torch.Tensor, selection: Selection | None, step: Progress, held: Held | None = None
         ) -> Result:
             try:
-                result = model.anonymize(picture, key, None, refine_steps, step, imprint, min_face, selection, held)
+                result = model.anonymize(
+                    picture, key, None, refine_steps, step, imprint, min_face, selection, keep, held
+                )
             except NoFaceError:  # a picture that stays as it is may hold somebody who was missed, too
                 if selection is not None or without_face == KEEP:
                     known = [] if selection is None else selection.found
@@ -179,7 +187,7 @@ class AnonymizeImage(io.ComfyNode):
             return result
 
         def follow(frames: Pictures, step: ClipProgress) -> Iterator[Result]:
-            for result in anonymize_clip(model, frames, key, None, refine_steps, step, imprint, min_face, faces):
+            for result in anonymize_clip(model, frames, key, None, refine_steps, step, imprint, min_face, faces, keep):
                 check(result.suspects)
                 yield result
 
@@ -225,6 +233,7 @@ class RecoverImage(io.ComfyNode):
                 without_face_input(),
                 min_face_input(),
                 batch_input(),
+                same_looks_input(),
                 faces_input(),
             ],
             outputs=[
@@ -246,13 +255,16 @@ class RecoverImage(io.ComfyNode):
         without_face: str,
         min_face: int,
         batch: str,
+        looks: str,
         faces: Faces = None,
     ) -> io.NodeOutput:
+        keep = looks == KEEP_LOOKS
+
         def work(picture: torch.Tensor, selection: Selection | None, step: Progress) -> Result:
-            return model.recover(picture, key, None, refine_steps, step, min_face, selection)
+            return model.recover(picture, key, None, refine_steps, step, min_face, selection, keep)
 
         def follow(frames: Pictures, step: ClipProgress) -> Iterator[Result]:
-            return recover_clip(model, frames, key, None, refine_steps, step, min_face, faces)
+            return recover_clip(model, frames, key, None, refine_steps, step, min_face, faces, keep)
 
         results = (
             clip(alone(image), model, image, faces, without_face, follow)

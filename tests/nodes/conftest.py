@@ -16,6 +16,7 @@ import torch
 
 from dbaf.errors import NoFaceError
 from dbaf.faces import Face, Selection
+from dbaf.pipeline import Pipeline
 from dbaf.stages import Rendering, Result
 
 PACK = Path(__file__).resolve().parents[2]
@@ -230,10 +231,10 @@ class FakePipeline:
     def disentangle(self, encoding: torch.Tensor) -> tuple[torch.Tensor, str]:
         return encoding, f"attributes of {len(encoding)}"
 
-    def anonymize_identity(self, identity: torch.Tensor, key: object, imprint: bool) -> torch.Tensor:
+    def anonymize_identity(self, identity: torch.Tensor, key: object, imprint: bool, keep_looks: bool) -> torch.Tensor:
         return identity + 1
 
-    def recover_identity(self, identity: torch.Tensor, key: object) -> torch.Tensor:
+    def recover_identity(self, identity: torch.Tensor, key: object, keep_looks: bool) -> torch.Tensor:
         return identity - 1
 
     def render(
@@ -268,6 +269,7 @@ class FakePipeline:
         imprint: bool,
         min_face: int,
         faces: Selection | None,
+        keep_looks: bool,
         held: object = None,
     ) -> Result:
         self.held.append(held)
@@ -282,6 +284,7 @@ class FakePipeline:
         progress: Any,
         min_face: int,
         faces: Selection | None,
+        keep_looks: bool,
     ) -> Result:
         return self._run(picture, faces, progress, -1)
 
@@ -305,3 +308,9 @@ class FakePipeline:
 def pipeline() -> FakePipeline:
     """A pipeline without networks."""
     return FakePipeline()
+
+
+@pytest.fixture(scope="session")
+def mobile() -> Pipeline:
+    """The embedded networks."""
+    return Pipeline.from_pretrained("mobile", device="cpu")

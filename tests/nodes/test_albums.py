@@ -69,7 +69,7 @@ def anonymize_list(
     nodes: dict[str, Any], pipeline: Any, images: list[torch.Tensor], *batch: str, **lists: list[Any]
 ) -> tuple[Any, ...]:
     widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": False}
-    widgets |= {"model": pipeline, "key": KEY}
+    widgets |= {"looks": "keep", "model": pipeline, "key": KEY}
     inputs = {name: [value] for name, value in widgets.items()} | {"image": images, "batch": list(batch)} | lists
     return nodes["DBAF_AnonymizeImage"].execute(**inputs).args
 
@@ -175,11 +175,6 @@ def test_each_entry_of_a_list_has_its_own_inputs(nodes: dict[str, Any], pipeline
     ]
     with pytest.raises(NoFaceError, match=r"^No face was found in picture 1 of 3"):
         anonymize_list(nodes, pipeline, images, "pictures", without_face=[STOP, KEEP])
-
-
-@pytest.fixture(scope="module")
-def mobile() -> Pipeline:
-    return Pipeline.from_pretrained("mobile", device="cpu")
 
 
 def test_the_new_faces_of_a_person_are_more_alike(

@@ -295,7 +295,7 @@ def test_batch_with_an_empty_picture(server: Server) -> None:
 def whole(image: str, **widgets: Any) -> dict[str, Any]:
     """A picture through DBAF Anonymize Image, in API format; the image comes out of node 4."""
     defaults = {"imprint": True, "refine_steps": 0, "without_face": "stop with an error", "min_face": 40}
-    chosen = defaults | {"accept_suspects": False, "batch": "pictures"} | widgets
+    chosen = defaults | {"accept_suspects": False, "batch": "pictures", "looks": "keep"} | widgets
     return {
         "1": {"class_type": "DBAF_LoadModel", "inputs": {"name": "mobile"}},
         "2": {"class_type": "DBAF_Key", "inputs": {"key_name": "first"}},
@@ -424,7 +424,10 @@ def test_a_video(server: Server) -> None:
     prompt["7"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 3}}
     prompt["4"]["inputs"]["image"] = ["7", 0]
     back = {"model": ["1", 0], "image": ["4", 0], "key": ["2", 0], "refine_steps": 0, "min_face": 40, "batch": "clip"}
-    prompt["8"] = {"class_type": "DBAF_RecoverImage", "inputs": back | {"without_face": "stop with an error"}}
+    prompt["8"] = {
+        "class_type": "DBAF_RecoverImage",
+        "inputs": back | {"without_face": "stop with an error", "looks": "keep"},
+    }
     prompt["9"] = {"class_type": "PreviewAny", "inputs": {"source": ["8", 3]}}
     entry = server.run(prompt)
     assert entry["outputs"]["9"]["text"][0].count("1 of 1 face(s) from their imprints.") == 3

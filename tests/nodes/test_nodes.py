@@ -32,7 +32,7 @@ def walk(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, mode: str = 
     assert preview.shape == (*image.shape[:3], 3)
     (latent,) = nodes["DBAF_Encode"].execute(pipeline, image, faces, 0).args
     identity, attributes = nodes["DBAF_Disentangle"].execute(pipeline, latent).args
-    (new,) = nodes["DBAF_Anonymize"].execute(pipeline, identity, Key.generate(), True).args
+    (new,) = nodes["DBAF_Anonymize"].execute(pipeline, identity, Key.generate(), True, "keep").args
     return nodes["DBAF_MAARBlend"].execute(pipeline, image, faces, new, attributes).args
 
 
@@ -55,7 +55,7 @@ def test_batch_walks_through(nodes: dict[str, Any], pipeline: Any, channels: int
 
 def test_recover_is_its_own_node(nodes: dict[str, Any], pipeline: Any) -> None:
     identity = [torch.ones(1, 23, 512), None]
-    (back,) = nodes["DBAF_Recover"].execute(pipeline, identity, Key.generate()).args
+    (back,) = nodes["DBAF_Recover"].execute(pipeline, identity, Key.generate(), "keep").args
     assert torch.equal(back[0], torch.zeros(1, 23, 512))
     assert back[1] is None
 

@@ -31,7 +31,7 @@ def detect(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: 
 
 def anonymize(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: Any) -> tuple[Any, ...]:
     widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": False}
-    widgets |= {"batch": "pictures", "model": pipeline, "image": image, "key": Key.generate()}
+    widgets |= {"batch": "pictures", "looks": "keep", "model": pipeline, "image": image, "key": Key.generate()}
     # it takes whole lists, and gives them
     made = nodes["DBAF_AnonymizeImage"].execute(**{name: [value] for name, value in (widgets | chosen).items()})
     *pictures, report = made.args
@@ -174,7 +174,7 @@ def test_pictures_that_stay_are_looked_at_too(nodes: dict[str, Any], pipeline: A
 
 def test_recover_and_reconstruct_image(nodes: dict[str, Any], pipeline: Any) -> None:
     image = make_image([2, 0], 4)
-    made = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40, "pictures").args
+    made = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40, "pictures", "keep").args
     assert made[3].splitlines() == [
         "Picture 1: 2 of 2 face(s) from their imprints.",
         "Picture 2: nobody to bring back, left as it is.",
@@ -203,7 +203,7 @@ def test_clips(nodes: dict[str, Any], pipeline: Any, host: Any, monkeypatch: pyt
         for number, frame in enumerate(frames):
             progress(number + 0.5)
             try:
-                yield model.anonymize(frame, key, nonce, steps, lambda *_: None, True, 40, None)
+                yield model.anonymize(frame, key, nonce, steps, lambda *_: None, True, 40, None, True)
             except NoFaceError:
                 yield empty_result(frame)
             progress(number + 1)
@@ -217,13 +217,14 @@ def test_clips(nodes: dict[str, Any], pipeline: Any, host: Any, monkeypatch: pyt
     assert [len(face_masks), len(preview), len(report.splitlines())] == [3, 3, 3]
     assert torch.equal(out[1], image[1])
     assert host.progress == [3000, 3000]
-    assert calls == [(True, 40, None)]
+    assert calls == [(True, 40, None, True)]
     with pytest.raises(NoFaceError, match="No face was found in picture 2 of 3"):
         anonymize(nodes, pipeline, image, batch="clip")
     pipeline.suspected = pipeline.detect(image[:1].movedim(-1, 1) * 2 - 1)
     with pytest.raises(PictureError, match="Picture 1 of 3: 1 place"):
         anonymize(nodes, pipeline, image, without_face=KEEP, batch="clip")
-    back = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40, "clip").args
+    back = nodes["DBAF_RecoverImage"].execute(pipeline, image, Key.generate(), 0, KEEP, 40, "clip", "free").args
+    assert calls[-1] == (40, None, False)
     assert back[3].splitlines()[1] == "Picture 2: nobody to bring back, left as it is."
 
 
