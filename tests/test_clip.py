@@ -33,7 +33,7 @@ class Film:
         self.script, self.hidden = script, hidden or {}  # hidden: frame -> presence of a face that is not detected
         self.faces: list[dict[int, Face]] = [{who: face(x) for who, x in people.items()} for people in script]
         self.generator = SimpleNamespace(mean_w=torch.zeros(16), styles=4, dim=16)
-        self.kria = SimpleNamespace(hold=lambda identity, held: held)
+        self.kria = SimpleNamespace(hold=lambda identity, held, keep_looks: held)
         self.finder = SimpleNamespace(retrace=self.retrace)
         self.codes: list[torch.Tensor] = []  # identities that were rendered, [F, 4, 16] a frame
         self.suspected: list[Face] = []
