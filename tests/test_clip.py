@@ -65,7 +65,9 @@ class Film:
         who = Identity(encoding.latent * 0.9, encoding.latent, found, [False])
         return who, Attributes(encoding.latent * 0.1, encoding.features)
 
-    def anonymize_identity(self, identity: Identity, key: Key, nonce: bytes | None, imprint: bool) -> Identity:
+    def anonymize_identity(
+        self, identity: Identity, key: Key, nonce: bytes | None, imprint: bool, keep_looks: bool
+    ) -> Identity:
         if any(identity.imprints):
             raise PictureError("Already pseudonymised")
         return Identity(-identity.code, identity.latent, [[]] * len(identity.code), identity.restored)
