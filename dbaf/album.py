@@ -114,14 +114,13 @@ def same_people(embeddings: torch.Tensor, pictures: list[int]) -> list[int]:
     distance = torch.cdist(embeddings.double(), embeddings.double())  # [N, N]
     number = torch.tensor(pictures)
     distance[number[:, None] == number] = torch.inf
-    sizes = torch.ones(len(distance), dtype=torch.float64)
     person = list(range(len(distance)))
-    near = distance <= SAME
-    # groups merge only inside what such pairs hold together: most faces are far from all others
-    loose = near.any(1).nonzero()[:, 0]
-    distance, sizes = distance[loose][:, loose], sizes[loose]
-    while len(loose) and distance.min() <= SAME:
+    loose = (distance <= SAME).any(1).nonzero()[:, 0]  # most faces are far from all others
+    distance, sizes = distance[loose][:, loose], torch.ones(len(loose), dtype=torch.float64)
+    while len(loose):
         one, other = sorted(divmod(int(distance.argmin()), len(distance)))
+        if distance[one, other] > SAME:
+            break
         merged = (sizes[one] * distance[one] + sizes[other] * distance[other]) / (sizes[one] + sizes[other])
         distance[one], distance[:, one] = merged, merged
         distance[other], distance[:, other] = torch.inf, torch.inf

@@ -22,9 +22,9 @@ import torch
 from dbaf.faces import FaceFinder
 from dbaf.generators import load_generator
 from dbaf.kria import KRIA, Crowd, KeyedTurn
-from dbaf.training.agesex import AgeSexNet
 from dbaf.training.codes import load_coded
 from dbaf.training.common import LICENCE, load_cid, load_encoder
+from dbaf.training.faceapi import AgeSexNet
 from dbaf.training.keep import YEARS, labelled, moving, visible
 from dbaf.training.latent import GROUPS
 from dbaf.training.observe import bridge_line
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
     parser.add_argument("--codes", type=Path, default=Path("runs/codes.safetensors"))
     parser.add_argument("--utkface", type=Path, required=True, help="photographs named age_sex_origin_...")
-    parser.add_argument("--agesex", type=Path, required=True, help="of face-api.js, see dbaf.training.agesex")
+    parser.add_argument("--agesex", type=Path, required=True, help="of face-api.js, see dbaf.training.faceapi")
     args = parser.parse_args()
     torch.manual_seed(0)
     rng = torch.Generator().manual_seed(0)

@@ -26,7 +26,7 @@ from dbaf.generators import load_generator
 from dbaf.training.augment import occlude
 from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_encoder, settings
 from dbaf.training.encoder import EYES, FROZEN, SMALL, perceptual, start_from_imagenet
-from dbaf.training.expressions import ExpressionFeatures
+from dbaf.training.faceapi import ExpressionFeatures
 from dbaf.training.mobilefacenet import MobileFaceNet
 from dbaf.training.observe import gestures, mesh_view
 from dbaf.training.photos import load_photos, scaled
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
     parser.add_argument("--backbone", type=Path, required=True, help="torchvision MobileNetV2 state dict")
     parser.add_argument("--recogniser", type=Path, required=True, help="MobileFaceNet.tflite")
-    parser.add_argument("--expressions", type=Path, required=True, help="of face-api.js, see dbaf.training.expressions")
+    parser.add_argument("--expressions", type=Path, required=True, help="of face-api.js, see dbaf.training.faceapi")
     parser.add_argument("--run", type=Path, default=Path("runs/likeness"))
     args = parser.parse_args()
     torch.manual_seed(0)

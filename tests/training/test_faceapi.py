@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from dbaf.errors import WeightsError
-from dbaf.training.agesex import AgeSexNet
-from dbaf.training.expressions import ExpressionFeatures
+from dbaf.training.faceapi import AgeSexNet, ExpressionFeatures
 
 KINDS = [ExpressionFeatures, AgeSexNet]
 
