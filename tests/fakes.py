@@ -77,3 +77,10 @@ def portrait(path: Path, size: tuple[int, int] = (24, 16), mode: str = "RGB") ->
     bands = [gradient.point([(v * (i + 1)) % 256 for v in range(256)]) for i in range(len(mode))]
     (gradient if len(mode) == 1 else Image.merge(mode, bands)).save(path)
     return path
+
+
+def black(path: Path) -> Path:
+    """Write a small picture without a face."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+    return path

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from commands import dbaf_
 from fakes import FakePipeline, FakeResult, portrait, use_fake
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import dbaf.album
-from dbaf.cli import app
 from dbaf.images import read_picture
-from dbaf.keys import Key, new_key_file
+from dbaf.keys import Key
 
 steps: list[tuple[str, str]] = []
 """What was done, in order: ("look", name of the picture) and ("hold", what was held)."""
@@ -47,18 +47,16 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    new_key_file(tmp_path / "key")
-    portrait(tmp_path / "in" / "a.png")
-    portrait(tmp_path / "in" / "b.png", (20, 16))
-    return tmp_path / "in"
+def folder(key: Path) -> Path:
+    """Two pictures, in a folder beside the key."""
+    portrait(key.with_name("in") / "a.png")
+    portrait(key.with_name("in") / "b.png", (20, 16))
+    return key.with_name("in")
 
 
 def anonymize(folder: Path, name: str, *options: str, key: bool = True) -> Result:
-    key_file = ["--key-file", str(folder.parent / "key")] if key else []
-    return CliRunner().invoke(
-        app, ["anonymize", str(folder), "-o", str(folder.parent / name), *key_file, "--album", *options]
-    )
+    key_file = ["--key-file", folder.with_name("key")] if key else []
+    return dbaf_("anonymize", folder, "-o", folder.with_name(name), *key_file, "--album", *options)
 
 
 def linkage(folder: Path, name: str) -> str:
