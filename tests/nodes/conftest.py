@@ -1,155 +1,25 @@
-"""The node pack without a host: stand-ins for the few ComfyUI names that it uses, and a pipeline that counts calls.
-
-`test_host.py` runs the same pack in a real ComfyUI.
-"""
+"""The node pack in a stand-in host, with a pipeline that counts calls; and in a real ComfyUI (`test_host_*.py`)."""
 
 import importlib.util
+import os
 import sys
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from pack import PACK
+from real_host import Server, running
+from stand_in_host import Host, modules
 
 from dbaf.errors import NoFaceError
 from dbaf.faces import Face, Selection
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Rendering, Result
 
-PACK = Path(__file__).resolve().parents[2]
 PACK_NAME = "/custom nodes/comfyui-dbaf_x_1"  # as ComfyUI names it: no identifier
-
-
-class Socket:
-    """Stands for an io.X.Input or io.X.Output of ComfyUI 0.3.48 (no `advanced=` yet)."""
-
-    def __init__(self, io_type: str, id: str = "", **arguments: Any) -> None:
-        unknown = set(arguments) - set(
-            "display_name tooltip options default min max step optional upload is_output_list".split()
-        )
-        assert not unknown, f"unknown to ComfyUI 0.3.48: {unknown}"
-        self.io_type, self.id, self.arguments = io_type, id, arguments
-
-    def __getattr__(self, name: str) -> Any:
-        return self.arguments.get(name)
-
-
-def _kind(io_type: str) -> SimpleNamespace:
-    def make(id: str = "", **arguments: Any) -> Socket:
-        return Socket(io_type, id, **arguments)
-
-    return SimpleNamespace(Input=make, Output=make)
-
-
-class Schema:
-    """Stands for io.Schema of ComfyUI 0.3.48 (no `search_aliases=` yet)."""
-
-    def __init__(
-        self,
-        node_id: str,
-        display_name: str,
-        category: str,
-        inputs: list,
-        outputs: list,
-        description: str = "",
-        hidden: tuple[str, ...] = (),
-        is_output_node: bool = False,
-        is_input_list: bool = False,
-    ) -> None:
-        self.node_id, self.display_name, self.category = node_id, display_name, category
-        self.inputs, self.outputs, self.description = inputs, outputs, description
-
-
-class NodeOutput:
-    """Stands for io.NodeOutput."""
-
-    def __init__(self, *args: Any, ui: dict[str, Any] | None = None) -> None:
-        self.args, self.ui = args, ui
-
-
-class CancelledError(Exception):
-    """Stands for ComfyUI's InterruptProcessingException."""
-
-
-class Host(SimpleNamespace):
-    """What the stand-in host did and knows."""
-
-    root: Path
-    progress: list[int]
-    cancel_after: int
-    loaded: list[SimpleNamespace]
-
-    def folder(self, name: str) -> Path:
-        (self.root / name).mkdir(exist_ok=True)
-        return self.root / name
-
-    def save_place(self, prefix: str, folder: str, width: int, height: int) -> tuple[str, str, int, str, str]:
-        return folder, prefix, len(list(Path(folder).glob(f"{prefix}_*.png"))) + 1, "", prefix
-
-
-def _modules(host: Host) -> dict[str, ModuleType]:
-    class ProgressBar:
-        def __init__(self, total: int) -> None:
-            host.progress = [0, total]
-
-        def update(self, value: int) -> None:
-            host.progress[0] += value
-
-        def update_absolute(self, value: int) -> None:
-            host.progress[0] = value
-
-    def throw_if_cancelled() -> None:
-        if 0 <= host.cancel_after <= host.progress[0]:
-            raise CancelledError
-
-    kinds = {name: _kind(name.upper()) for name in ("Image", "Mask", "Int", "Float", "Boolean", "String", "Combo")}
-    extra = {
-        "UploadType": SimpleNamespace(image="image_upload"),
-        "Hidden": SimpleNamespace(prompt="PROMPT", extra_pnginfo="EXTRA_PNGINFO"),
-    }
-    io = SimpleNamespace(
-        Custom=_kind,
-        Schema=Schema,
-        ComfyNode=object,
-        NodeOutput=NodeOutput,
-        Input=Socket,
-        Output=Socket,
-        **kinds,
-        **extra,
-    )
-    folders: dict[str, list[str]] = {}
-    contents: dict[str, dict[str, Any]] = {
-        "comfy_api": {},
-        "comfy_api.latest": {"io": io, "ComfyExtension": object},
-        "comfy": {},
-        "comfy.utils": {"ProgressBar": ProgressBar},
-        "comfy.model_management": {
-            "throw_exception_if_processing_interrupted": throw_if_cancelled,
-            "get_torch_device": lambda: torch.device("cpu"),
-            "unet_offload_device": lambda: torch.device("cpu"),
-            "load_models_gpu": lambda patchers, **_: host.loaded.extend(patchers),
-        },
-        "comfy.model_patcher": {"ModelPatcher": lambda model, **devices: SimpleNamespace(model=model, **devices)},
-        "folder_paths": {
-            "models_dir": str(host.root / "models"),
-            "get_input_directory": lambda: str(host.folder("input")),
-            "get_output_directory": lambda: str(host.folder("output")),
-            "get_annotated_filepath": lambda name: str(host.folder("input") / name),
-            "exists_annotated_filepath": lambda name: (host.folder("input") / name).is_file(),
-            "get_save_image_path": host.save_place,
-            "get_user_directory": lambda: str(host.root / "user"),
-            "add_model_folder_path": lambda name, path: folders.setdefault(name, []).append(path),
-            "get_folder_paths": lambda name: folders[name],
-        },
-    }
-    modules = {}
-    for name, values in contents.items():
-        modules[name] = types.ModuleType(name)
-        modules[name].__dict__.update(values)
-    return modules
 
 
 def load_pack() -> ModuleType:
@@ -174,7 +44,7 @@ def _forget_pack() -> None:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     """A stand-in host with an empty user folder and no key in its environment."""
     host = Host(root=tmp_path, progress=[0, 0], cancel_after=-1, loaded=[])
-    for name, module in _modules(host).items():
+    for name, module in modules(host).items():
         monkeypatch.setitem(sys.modules, name, module)
     for variable in ("DBAF_KEY", "DBAF_KEY_FILE", "DBAF_PASSPHRASE"):
         monkeypatch.delenv(variable, raising=False)
@@ -314,3 +184,17 @@ def pipeline() -> FakePipeline:
 def mobile() -> Pipeline:
     """The embedded networks."""
     return Pipeline.from_pretrained("mobile", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real ComfyUI, started once for all tests."""
+    if "COMFYUI_DIR" not in os.environ:
+        pytest.skip("NOT RUN IN A REAL HOST: set COMFYUI_DIR to a ComfyUI folder (and COMFYUI_PYTHON to its python)")
+    with running(tmp_path_factory.mktemp("comfyui")) as server:
+        yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks for secrets in all that the real host's tests left behind goes last."""
+    items.sort(key=lambda item: item.name == "test_no_secret_anywhere")

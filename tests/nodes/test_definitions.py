@@ -2,13 +2,11 @@
 
 import asyncio
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-
-PACK = Path(__file__).resolve().parents[2]
+from pack import PACK
 
 
 def test_all_nodes(nodes: dict[str, Any]) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pack import PACK
 
-LOCALES = Path(__file__).resolve().parents[2] / "locales"
+LOCALES = PACK / "locales"
 LANGUAGES = ["de", "es", "fr", "ja", "ko", "zh"]
 ANONYMOUS = re.compile("anonym|an\u00f3nim|\u533f\u540d|\uc775\uba85", re.IGNORECASE)
 CODE = re.compile(r"'[a-z ]+'|DBAF_[A-Z_]+|user/__dbaf_keys|models/dbaf|--linkage \w+|\bW\+|\b1, 3-5\b")

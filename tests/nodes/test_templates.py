@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pack import PACK, template
 from PIL import Image
 
-PACK = Path(__file__).resolve().parents[2]
 CORE = json.loads((Path(__file__).parent / "core_nodes.json").read_text())  # recorded from ComfyUI 0.3.64
 NAMES = ["album", "anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle", "video"]
 LARGEST = 60_000  # bytes of a thumbnail
@@ -20,10 +20,6 @@ with_comfy_cli = pytest.mark.skipif(
     importlib.util.find_spec("comfy_cli") is None,
     reason="TEMPLATES NOT VALIDATED: pip install comfy-cli (in the extra `test`)",
 )
-
-
-def template(name: str) -> dict[str, Any]:
-    return json.loads((PACK / "workflows" / f"{name}.json").read_text())
 
 
 def test_every_template_has_a_small_picture() -> None:
