@@ -16,14 +16,14 @@ from dbaf.faces.face import LEFT_EYE, RIGHT_EYE, Face
 from dbaf.faces.mesh import INPUT, FaceMesh
 from dbaf.weights.bundle import load_part
 
-CANDIDATE = 0.5  # detector score from which a place is looked at
-SURE = 0.8  # detector score that needs no second opinion; below it, the presence given by the mesh has to make up
+CANDIDATE = 0.55  # detector score from which a place is looked at
+SURE = 0.88  # detector score that needs no second opinion; below it, the presence given by the mesh has to make up
 VISIBLE = 0.3  # share of the face's box that must lie in the picture
 SMALLEST = 20.0  # px that the smallest wanted face has on the finest level of the pyramid
 TURNS = (-90.0, -45.0, 45.0, 90.0)  # degrees; the detector itself holds to about 30 either way
 TURNED = 3_200_000  # px of the largest level that is also turned: all levels of a 12 MP photo, coarser ones above
-SUSPECT, TRACE = 0.3, 0.1  # detector score and presence from which a place may hold a face that `find` left out
-LIKELY = 0.7  # detector score from which it may whatever the mesh says, which sees no presence in most masked faces
+SUSPECT, TRACE = 0.5, 0.1  # detector score and presence from which a place may hold a face that `find` left out
+LIKELY = 0.8  # detector score from which it may whatever the mesh says, which sees no presence in most masked faces
 BORDER = 64  # px of grey around a level: a face that fills the frame, or is cut by its edge, needs surroundings
 
 
@@ -70,9 +70,12 @@ class FaceFinder(nn.Module):
         if picture.dim() != 4 or picture.shape[:2] != (1, 3) or not picture.numel():
             raise PictureError(f"Expected one colour picture [1, 3, H, W], found a tensor {list(picture.shape)}.")
         height, width = picture.shape[-2:]
+        traced = [
+            self._trace(picture, *candidate) for candidate in self._candidates(picture, min_face, CANDIDATE, looked)
+        ]
         found: list[Face] = []
-        for box, points, score in self._candidates(picture, min_face, CANDIDATE, looked):
-            face, presence = self._trace(picture, box, points, score)
+        # a neck, seen in a turned copy, may score higher than the face above it, but the mesh sees no face in it
+        for face, presence in sorted(traced, key=lambda one: one[0].score + one[1], reverse=True):
             x0, y0, x1, y1 = face.box
             shown = max(min(x1, width) - max(x0, 0), 0) * max(min(y1, height) - max(y0, 0), 0)
             inside = shown >= VISIBLE * (x1 - x0) * (y1 - y0)
@@ -80,7 +83,7 @@ class FaceFinder(nn.Module):
             if (
                 inside
                 and big
-                and presence >= _needed(score)
+                and presence >= _needed(face.score)
                 and not any(same_place(face.box, other.box) for other in found)
             ):
                 found.append(face)

@@ -2,10 +2,11 @@
 
     python -m dbaf.training.occlusion --backbone mobilenet_v2.pth
 
-Things are drawn in front of photographed faces (`dbaf.training.occluders`); above the eyebrows, colour tells hair and
-hats from skin (`dbaf.training.skin`), and cloth from skin where people wear face masks, whose chins are under them.
-Real glasses in photographs are not labelled: around the eyes, what is not drawn counts little. Settings:
-`config.toml`. Resumes from its last checkpoint.
+Things are drawn in front of faces (`dbaf.training.occluders`): of photographed ones, of generated ones, and of new
+ones pasted into photographs (`dbaf.training.composites`), whose beards and lips would else pass for such things when
+they are recovered. Above the eyebrows, colour tells hair and hats from skin (`dbaf.training.skin`), and cloth from skin
+where people wear face masks, whose chins are under them. Real glasses in photographs are not labelled: around the
+eyes, what is not drawn counts little. Settings: `config.toml`. Resumes from its last checkpoint.
 """
 
 import argparse
@@ -72,9 +73,10 @@ def under_mask(mesh: np.ndarray) -> torch.Tensor:
 
 @torch.no_grad()
 def generated(folder: Path, finder: FaceFinder) -> dict[str, torch.Tensor]:
-    """Generated people of `dbaf.training.synthetic`, as `load_photos` gives photographs: sharp, with nothing in front.
+    """Generated faces with nothing in front, as `load_photos` gives photographs.
 
-    Without them the network would take sharpness, which photographs of masks have, for a mask.
+    Without the people of `dbaf.training.synthetic` the network would take sharpness, which photographs of masks have,
+    for a mask.
     """
     pictures = load_pairs(folder)[0]
     meshes = [
@@ -162,15 +164,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
     parser.add_argument("--pairs", type=Path, default=Path("runs/synthetic"))
+    parser.add_argument("--composites", type=Path, default=Path("runs/composites"))
     parser.add_argument("--worn", default="occluded-*", help="shards of --photos that show people in face masks")
     parser.add_argument("--backbone", type=Path, required=True, help="torchvision MobileNetV2 state dict")
     parser.add_argument("--run", type=Path, default=Path("runs/occlusion"))
     args = parser.parse_args()
     torch.manual_seed(0)
     setting = settings("occlusion")
-    people = generated(args.pairs, FaceFinder.from_bundle(bundle_folder("mobile")).to(DEVICE))
-    bare = load_photos(args.photos, "[!o]*")
-    drawn = Drawn({name: torch.cat([people[name], bare[name]]) for name in people}, setting.drawn)
+    finder = FaceFinder.from_bundle(bundle_folder("mobile")).to(DEVICE)
+    sources = generated(args.pairs, finder), generated(args.composites, finder), load_photos(args.photos, "[!o]*")
+    drawn = Drawn({name: torch.cat([source[name] for source in sources]) for name in sources[0]}, setting.drawn)
     worn = Worn(load_photos(args.photos, args.worn))
     network = OcclusionNet()
     start = MobileNetV2()

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from dbaf.errors import WeightsError
-from dbaf.weights.bundle import EMBEDDED, load_part, parts, save_part
-from dbaf.weights.convert_faces import DETECTOR_LICENCE, LANDMARKS_LICENCE
+from dbaf.weights.bundle import EMBEDDED, describe_parts, load_part, parts, save_part
 
 LISTED = 12  # tensors that an error names of each sort
 
@@ -177,11 +176,11 @@ def write_parts(out: Path, converted: Sequence[Converted], half: bool) -> None:
     """
     for one in converted:
         save_part(out, one.part, one.tensors, one.config, one.licence, half, one.sources)
-    # the dtypes are those of `convert_faces`, which makes the same files
-    for part, licence, small in (("detector", DETECTOR_LICENCE, False), ("landmarks", LANDMARKS_LICENCE, True)):
+    embedded = describe_parts(EMBEDDED / "mobile")
+    for part, small in (("detector", False), ("landmarks", True)):  # the dtypes are those of `convert_faces`
         if part not in parts(out):
             tensors, config = load_part(EMBEDDED / "mobile", part)
-            save_part(out, part, tensors, config, licence, small)
+            save_part(out, part, tensors, config, str(embedded[part].licence), small)
 
 
 def _plain(value: Any) -> bool:
