@@ -1,15 +1,19 @@
 """Stage 2: fit KRIA's identity coordinates on encoded photographs.
 
-    python -m dbaf.training.anonymize --utkface UTKFACE --agesex age_gender_model-weights_manifest.json
+    python -m dbaf.training.anonymize --utkface UTKFACE --backbone mobilenet_v2.pth \
+        --agesex age_gender_model-weights_manifest.json --expressions face_expression_model-weights_manifest.json
 
 Photographs of people who look like women and who look like men are kept apart by a score, a linear function of the
-identity code that no key changes; nor does any what is read as age and as glasses. Each crowd's and style group's codes
-are whitened along their principal components. The directions in which what must stay changes most
-(`dbaf.training.keep`: skin colour, what the face does, age, origin; glasses) are taken out again, since a face that no
-longer suits neck, hair and the occasion looks wrong; in what is left of them no key moves everybody, since whole crowds
-would look alike and odd. All others are the coordinates that a key turns. The codes are those of
-`dbaf.training.codes`. Takes minutes. Prints how much of the identity codes of photographs that were left out lies in
-the coordinates, and how well what is kept is read.
+identity code that no key changes; nor does any what is read as age and as glasses. What is read off
+photographs' codes says little about new faces, so it is read in rounds: an earlier KRIA's new faces are rendered and
+looked at as well (`dbaf.training.looks`), and what has changed in them is read off the change of the code.
+
+Each crowd's and style group's codes are whitened along their principal components. The directions in which what must
+stay changes most (`dbaf.training.keep`: skin colour, what the face does, age, origin; glasses) are taken out again,
+since a face that no longer suits neck, hair and the occasion looks wrong; in what is left of them no key moves
+everybody, since whole crowds would look alike and odd. All others are the coordinates that a key turns. The codes are
+those of `dbaf.training.codes`. Takes a quarter of an hour. Prints how much of the identity codes of photographs that
+were left out lies in the coordinates, and how well what is kept is read.
 """
 
 import argparse
@@ -18,27 +22,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.progress import track
 
 from dbaf.faces import FaceFinder
 from dbaf.generators import load_generator
 from dbaf.kria import KRIA, Crowd, KeyedTurn
 from dbaf.training.codes import load_coded
-from dbaf.training.common import LICENCE, load_cid, load_encoder
-from dbaf.training.faceapi import AgeSexNet
-from dbaf.training.keep import YEARS, labelled, moving, visible
-from dbaf.training.latent import GROUPS
-from dbaf.training.observe import bridge_line
-from dbaf.training.photos import scaled
+from dbaf.training.common import LICENCE, compiled, load_cid, load_encoder
+from dbaf.training.keep import labelled, moving, visible
+from dbaf.training.latent import GROUPS, random_keys
+from dbaf.training.looks import LOOKS, Looks
+from dbaf.training.synthetic import BATCH
 from dbaf.weights.bundle import bundle_folder, save_part
 
 COMPONENTS = (64, 88, 16)  # principal components of each group; more make odder faces
 LEFT = (3, 4, 3)  # directions of a group that are taken out
 STRETCH, MOVE, LIMIT = 1.2, 1.0, 4.0
-KEPT = ("man", "age", "glasses")  # what is read off a code and kept exactly
+KEPT = ("man", "age", "glasses")  # what is read off a code and kept exactly; with expressions two keys' faces are alike
+ROUNDS, MADE, JUDGED = 1, 2400, 400  # how often new faces are looked at, how many, and how many at the end
 LABELLED, SHOWN = 800, 50  # photographs with age and origin, and those at which it is measured what shows
-GLASSES = 0.1  # difference that they make to `bridge_line`, on average
 CHECKED = 60  # photographs left out of the fit
-READ, RIDGE = 200, 50.0  # principal components from which the score is read, and what is added to their squares
+READ, RIDGE = 200, 200.0  # principal components from which looks are read, and what is added to their squares
 
 
 @dataclass
@@ -62,18 +66,17 @@ def grouped(codes: torch.Tensor) -> list[torch.Tensor]:
     return [part.flatten(1) for part in codes.split(list(GROUPS), 1)]
 
 
-def reading(codes: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The linear function of codes [N, width] that foretells a label [N], by ridge regression on principal components.
+def reading(codes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The linear functions of centred codes [N, width] that foretell centred labels [N, Q]: [Q, width].
 
-    Returns:
-        weights [width], and what is to be taken from weights @ code.
+    By ridge regression on principal components.
     """
-    components = Components.of(codes, min(READ, codes.shape[1] // 2))
-    read = components.directions / components.deviation
-    white = (codes - components.centre) @ read
+    directions = torch.pca_lowrank(codes, min(READ, codes.shape[1] // 2), center=False, niter=6)[2]
+    deviation = (codes @ directions).square().mean(0).sqrt()
+    read = directions / deviation
+    white = codes @ read
     ridge = white.T @ white + RIDGE * torch.eye(white.shape[1])
-    weights = read @ torch.linalg.solve(ridge, white.T @ (label - label.mean()))
-    return weights, weights @ components.centre - label.mean()
+    return (read @ torch.linalg.solve(ridge, white.T @ labels)).T
 
 
 def fit(
@@ -111,15 +114,69 @@ def fit(
     turn.mover.copy_(mover - mover @ rest.T @ rest)
 
 
+@dataclass
+class Photographs:
+    """Encoded photographs, the first CHECKED of which are left out of the fit.
+
+    Attributes:
+        identity, attributes: codes [N, L, dim].
+        looks: labels [N, len(LOOKS)] of their pictures.
+        shows: of `visible`, by group.
+        people, labels: identity codes [M, L, dim] and labels [M, 4] of `labelled`.
+    """
+
+    identity: torch.Tensor
+    attributes: torch.Tensor
+    looks: torch.Tensor
+    shows: list[torch.Tensor]
+    people: torch.Tensor
+    labels: torch.Tensor
+
+
 @torch.no_grad()
-def looked_at(pictures: torch.Tensor, net: AgeSexNet) -> dict[str, torch.Tensor]:
-    """Of photographs [N, 3, 256, 256] uint8: "man", 1 or -1, and "age", in units of YEARS, [N] each."""
-    parts = []
-    for part in pictures.split(50):
-        both = torch.cat([scaled(part), scaled(part).flip(3)])
-        parts.append(torch.stack(net(both)).view(2, 2, -1).mean(1))  # [age or sex, N]
-    age, man = torch.cat(parts, 1)
-    return {"man": (man > 0.5).float() * 2 - 1, "age": age / YEARS}
+def coordinates(photos: Photographs, readings: torch.Tensor, kria: KRIA, rng: torch.Generator) -> None:
+    """Fill in the coordinates of a KRIA.
+
+    Args:
+        photos: that they are of.
+        readings: linear functions of the identity code, [len(LOOKS), L * dim].
+        kria: its `key_centre` and `key_scale` stay.
+        rng: draws what mixes the key.
+    """
+    identity, people, labels = photos.identity, photos.people, photos.labels
+    man, glasses = readings[LOOKS.index("man")], photos.looks[:, [LOOKS.index("glasses")]]
+    train = slice(CHECKED, None)
+    kria.score.copy_(man.view_as(kria.score))
+    kria.middle.copy_((identity[train].flatten(1) @ man).mean() - photos.looks[train, LOOKS.index("man")].mean())
+    scores = [torch.stack([kria.scored(one) for one in codes.split(1)]) for codes in (identity, people)]
+    for crowd, sign in zip(kria.crowds, (-1, 1, 0), strict=True):
+        assert isinstance(crowd, Crowd)
+        ours, theirs = (score.sign() * sign >= 0 for score in scores)
+        ours[:CHECKED] = False
+        codes, which = identity[ours], labels[theirs] if sign else labels[theirs, 1:]  # of any age in the last crowd
+        moves = torch.cat([moving(people[theirs].flatten(1), which), moving(codes.flatten(1), glasses[ours])])
+        goes = grouped(moves.unflatten(1, codes.shape[1:]))
+        components = [Components.of(part, count) for part, count in zip(grouped(codes), COMPONENTS, strict=True)]
+        pairs = zip(photos.shows, components, strict=True)
+        effects = [(show @ (c.directions * c.deviation)).square().sum(1) for show, c in pairs]
+        total = torch.stack(effects).sum(0).sqrt()[:, None]
+        exact = readings[[LOOKS.index(name) for name in (KEPT if sign else KEPT[-1:])]]
+        left_out = identity[:CHECKED][scores[0][:CHECKED].sign() * sign >= 0]
+        for turn, group, one, show, go, part in zip(
+            crowd.turns,
+            components,
+            grouped(exact.unflatten(1, identity.shape[1:])),
+            photos.shows,
+            goes,
+            grouped(left_out),
+            strict=True,
+        ):
+            assert isinstance(turn, KeyedTurn)
+            fit(turn, group, one, show / total, go, rng)
+            inside = (turn.read(part) @ turn.colour).square().sum() / (part - turn.centre).square().sum()
+            print(f"{turn.rank} coordinates hold {inside:.2f} of the variance, n = {len(part)}")
+        if sign:
+            crowd.along.copy_(raising(grouped(kria.score[None]), components).view_as(crowd.along))
 
 
 @torch.no_grad()
@@ -128,22 +185,32 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
     parser.add_argument("--codes", type=Path, default=Path("runs/codes.safetensors"))
     parser.add_argument("--utkface", type=Path, required=True, help="photographs named age_sex_origin_...")
+    parser.add_argument("--backbone", type=Path, required=True, help="torchvision MobileNetV2 state dict")
     parser.add_argument("--agesex", type=Path, required=True, help="of face-api.js, see dbaf.training.faceapi")
+    parser.add_argument("--expressions", type=Path, required=True, help="of face-api.js")
     args = parser.parse_args()
     torch.manual_seed(0)
-    rng = torch.Generator().manual_seed(0)
     bundle = bundle_folder("mobile")
     generator, finder = load_generator(bundle), FaceFinder.from_bundle(bundle)
     encoder, cid = load_encoder(bundle).cpu(), load_cid(bundle).cpu()
-    coded = load_coded(args.photos, args.codes)
-    encoded = coded["wplus"]
-    identity = torch.cat([part - cid(part) for part in encoded.split(250)])
+    look, preview = Looks(args.agesex, args.expressions, args.backbone), compiled(generator.preview)
+
+    def looked_at(codes: torch.Tensor) -> torch.Tensor:
+        """Labels [N, len(LOOKS)] of the pictures of W+ codes [N, L, dim]."""
+        labels = []
+        for part in track(codes.split(BATCH), "looks"):
+            with torch.autocast("cpu", torch.bfloat16):
+                pictures = preview(part).float().clamp(-1, 1)
+            labels.append(look(((pictures + 1) * 127.5).byte()))
+        return torch.cat(labels)
+
+    encoded = load_coded(args.photos, args.codes)["wplus"]
+    attributes = torch.cat([cid(part) for part in encoded.split(250)])
     with torch.enable_grad():
         shows = grouped(visible(encoded[CHECKED : CHECKED + SHOWN], generator, finder))
     people, labels = labelled(args.utkface, LABELLED, encoder, finder)
     people = torch.cat([part - cid(part) for part in people.split(50)])
-    glasses = torch.cat([bridge_line(scaled(part)) for part in coded["pictures"].split(100)])[:, None] / GLASSES
-    looks = looked_at(coded["pictures"], AgeSexNet.from_tfjs(args.agesex)) | {"glasses": glasses[:, 0]}
+    photos = Photographs(encoded - attributes, attributes, looked_at(encoded), shows, people, labels)
 
     ranks = [count - left - len(KEPT) for count, left in zip(COMPONENTS, LEFT, strict=True)]
     config: dict[str, Any] = {
@@ -155,38 +222,28 @@ def main() -> None:
         "dim": generator.dim,
     }
     kria = KRIA(**config)
-    train = identity[CHECKED:].flatten(1)
-    readings = {name: reading(train, label[CHECKED:]) for name, label in looks.items()}
-    kria.score.copy_(readings["man"][0].view_as(kria.score))
-    kria.middle.copy_(readings["man"][1])
-    for name, (weights, middle) in readings.items():
-        pair = torch.stack([identity[:CHECKED].flatten(1) @ weights - middle, looks[name][:CHECKED]])
-        print(f"{name} is read with a correlation of {torch.corrcoef(pair)[0, 1]:.2f}, n = {CHECKED}")
-    scores = [torch.stack([kria.scored(one) for one in codes.split(1)]) for codes in (identity, people)]
-    kept = torch.stack([readings[name][0] for name in KEPT]).view(len(KEPT), *identity.shape[1:])
-    for crowd, sign in zip(kria.crowds, (-1, 1, 0), strict=True):
-        assert isinstance(crowd, Crowd)
-        ours, theirs = (score.sign() * sign >= 0 for score in scores)
-        ours[:CHECKED] = False
-        codes, which = identity[ours], labels[theirs] if sign else labels[theirs, 1:]  # of any age in the last crowd
-        moves = torch.cat([moving(people[theirs].flatten(1), which), moving(codes.flatten(1), glasses[ours])])
-        goes = grouped(moves.unflatten(1, codes.shape[1:]))
-        components = [Components.of(part, count) for part, count in zip(grouped(codes), COMPONENTS, strict=True)]
-        effects = [(s @ (c.directions * c.deviation)).square().sum(1) for s, c in zip(shows, components, strict=True)]
-        total = torch.stack(effects).sum(0).sqrt()[:, None]
-        exact = grouped(kept if sign else kept[KEPT.index("glasses") :])
-        left_out = identity[:CHECKED][scores[0][:CHECKED].sign() * sign >= 0]
-        for turn, group, one, show, go, part in zip(
-            crowd.turns, components, exact, shows, goes, grouped(left_out), strict=True
-        ):
-            assert isinstance(turn, KeyedTurn)
-            fit(turn, group, one, show / total, go, rng)
-            turn.key_centre.copy_(generator.mean_w)
-            turn.key_scale.copy_(encoder.scale)
-            inside = (turn.read(part) @ turn.colour).square().sum() / (part - turn.centre).square().sum()
-            print(f"{turn.rank} coordinates hold {inside:.2f} of the variance, n = {len(part)}")
-        if sign:
-            crowd.along.copy_(raising(grouped(kria.score[None]), components).view_as(crowd.along))
+    for turn in (turn for turn in kria.modules() if isinstance(turn, KeyedTurn)):
+        turn.key_centre.copy_(generator.mean_w)
+        turn.key_scale.copy_(encoder.scale)
+
+    def changed(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What KRIA changes in the codes [count, L * dim] of photographs, and in their looks [count, len(LOOKS)]."""
+        rng = torch.Generator().manual_seed(seed)
+        chosen = torch.randint(CHECKED, len(encoded), (count,), generator=rng)
+        old, keys = photos.identity[chosen], random_keys(generator, count, rng)
+        new = torch.cat([kria(one, key) for one, key in zip(old.split(1), keys.split(1), strict=True)])
+        looks = looked_at(new + attributes[chosen]) - photos.looks[chosen]
+        for name, part in zip(LOOKS, (looks.square().mean(0).sqrt() / photos.looks.std(0)).tolist(), strict=True):
+            print(f"{name} changes by {part:.2f} of the deviation between photographs, n = {count}")
+        return (new - old).flatten(1), looks
+
+    ours, looks = photos.identity[CHECKED:].flatten(1), photos.looks[CHECKED:]
+    codes, seen = [ours - ours.mean(0)], [looks - looks.mean(0)]
+    for made in range(ROUNDS + 1):
+        coordinates(photos, reading(torch.cat(codes), torch.cat(seen)), kria, torch.Generator().manual_seed(0))
+        change, look_change = changed(MADE if made < ROUNDS else JUDGED, seed=made)
+        codes.append(change)
+        seen.append(look_change)
     save_part(bundle, "kria", kria.state_dict(), config, LICENCE)
 
 

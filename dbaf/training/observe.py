@@ -53,16 +53,6 @@ def gestures(mesh: torch.Tensor) -> torch.Tensor:
     return torch.stack(lengths, 1) / (left - right).norm(dim=1).detach()[:, None]
 
 
-def bridge_line(pictures: torch.Tensor) -> torch.Tensor:
-    """How strong a line crosses the bridge of the nose of FFHQ crops [B, 3, 256, 256] in [-1, 1], as glasses do: [B].
-
-    Of 300 photographs about half of the 36 with the strongest showed glasses: fit for averages only.
-    """
-    grey = F.interpolate(pictures, size=128, mode="area").mean(1)  # [B, 128, 128]
-    steps = (grey[:, 2:] - grey[:, :-2])[:, 50:72, 58:70].mean(2)  # from row to row, between the eyes
-    return steps.abs().amax(1)
-
-
 @torch.no_grad()
 def reaches(pictures: torch.Tensor, finder: FaceFinder) -> torch.Tensor:
     """FFHQ crops [N, 3, 256, 256] uint8 -> [N, DIRECTIONS] for `inner_mask`."""

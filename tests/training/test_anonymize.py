@@ -75,11 +75,14 @@ def test_what_must_stay_most_is_left_out_and_no_key_moves_everybody_along_the_re
 
 
 def test_a_label_is_read_off_codes_and_raised_without_a_coordinate() -> None:
-    label = (codes()[:, 3] > 1).float() * 2 - 1
-    weights, middle = reading(codes(), label)
-    assert ((codes() @ weights - middle > 0) == (label > 0)).float().mean() > 0.9
+    centred = codes() - codes().mean(0)
+    labels = torch.stack([(centred[:, 3] > 0).float() * 2 - 1, centred[:, 5]], 1)
+    readings = reading(centred, labels)
+    assert readings.shape == (2, WIDTH)
+    assert ((centred @ readings[0] > 0) == (labels[:, 0] > 0)).float().mean() > 0.9
+    assert torch.corrcoef(torch.stack([centred @ readings[1], labels[:, 1]]))[0, 1] > 0.9
     components = Components.of(codes(), COMPONENTS)
-    exact = weights[None]
+    exact = readings[:1]
     turn = KeyedTurn(WIDTH, COMPONENTS - 1, stretch=1.4, move=0.8, limit=4.0, dim=8)
     fit(turn, components, exact, torch.zeros(1, WIDTH), torch.zeros(1, WIDTH), rng(1))
     along = raising([exact], [components])
