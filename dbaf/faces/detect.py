@@ -16,14 +16,14 @@ from dbaf.faces.face import LEFT_EYE, RIGHT_EYE, Face
 from dbaf.faces.mesh import INPUT, FaceMesh
 from dbaf.weights.bundle import load_part
 
-CANDIDATE = 0.55  # detector score from which a place is looked at
+CANDIDATE = 0.7  # detector score from which a place is looked at
 SURE = 0.88  # detector score that needs no second opinion; below it, the presence given by the mesh has to make up
 VISIBLE = 0.3  # share of the face's box that must lie in the picture
 SMALLEST = 20.0  # px that the smallest wanted face has on the finest level of the pyramid
 TURNS = (-90.0, -45.0, 45.0, 90.0)  # degrees; the detector itself holds to about 30 either way
 TURNED = 3_200_000  # px of the largest level that is also turned: all levels of a 12 MP photo, coarser ones above
-SUSPECT, TRACE = 0.5, 0.1  # detector score and presence from which a place may hold a face that `find` left out
-LIKELY = 0.8  # detector score from which it may whatever the mesh says, which sees no presence in most masked faces
+TRACE = 0.1  # presence from which a candidate that `find` left out may be a face
+LIKELY = 0.84  # detector score of one whatever the mesh says, which sees no presence in most masked faces
 BORDER = 64  # px of grey around a level: a face that fills the frame, or is cut by its edge, needs surroundings
 
 
@@ -109,7 +109,7 @@ class FaceFinder(nn.Module):
             looked: as for `find`.
         """
         found: list[Face] = []
-        for box, points, score in self._candidates(picture, min_face, SUSPECT, looked):
+        for box, points, score in self._candidates(picture, min_face, CANDIDATE, looked):
             if float((box[2:] - box[:2]).max()) < 0.75 * min_face:
                 continue
             face, presence = self._trace(picture, box, points, score)

@@ -42,7 +42,7 @@ def test_a_covered_face_is_far_from_a_bare_one_and_a_copy_is_not(pipeline: Pipel
     far, near = distance(other, bare), distance(again, bare)
     assert float(near["places"]) == float(near["scores"]) == 0
     assert float(far["places"]) > 0.01
-    assert float(far["scores"]) > 0.5
+    assert float(far["scores"]) > 0.1
 
 
 def test_boxes_count_only_where_the_teacher_sees_a_face() -> None:
