@@ -4,7 +4,8 @@ Arriaga, Plöger & Valdenegro, "Real-time convolutional neural networks for emot
 (arXiv 1710.07557; github.com/oarriaga/face_classification, MIT).
 
 No judge is perfect: of 48 photos of LFW it gave 43 the same class after JPEG with quality 50, and 44 after mirroring,
-the face found anew each time. An agreement near .9 is as good as it gets.
+the face found anew each time. Of 150 whose face was cut out, enlarged to 512 px and put back, .79 kept their class: an
+agreement of .8 to .9 is as good as it gets.
 """
 
 import torch
