@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-import dbaf.pipeline
+import dbaf.networks
 from dbaf.clip import anonymize_clip
 from dbaf.errors import NoFaceError
 from dbaf.evaluation.examine import peak_bytes
@@ -170,18 +170,18 @@ def with_and_without_imprints(pictures: Iterator[torch.Tensor]) -> tuple[list[to
     """Pictures as uint8 [1, 3, H, W], and what they were before the imprints were written: all else is the same."""
     made: list[torch.Tensor] = []
     plain: list[torch.Tensor] = []
-    write_face = dbaf.pipeline.write_face
+    write_face = dbaf.networks.write_face
 
     def write(picture: torch.Tensor, *arguments: Any) -> tuple[torch.Tensor, bool]:
         if len(plain) == len(made):  # the first face of a frame
             plain.append(stored(picture))
         return write_face(picture, *arguments)
 
-    dbaf.pipeline.write_face = write  # type: ignore[attr-defined]
+    dbaf.networks.write_face = write  # type: ignore[attr-defined]
     for picture in pictures:
         made.append(stored(picture))
         plain += made[len(plain) :]  # nobody was there
-    dbaf.pipeline.write_face = write_face  # type: ignore[attr-defined]
+    dbaf.networks.write_face = write_face  # type: ignore[attr-defined]
     return made, plain
 
 

@@ -15,7 +15,8 @@ import torch
 
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.faces import Selection
-from dbaf.pipeline import Pipeline, Progress
+from dbaf.networks import Progress
+from dbaf.pipeline import Pipeline
 
 SAME = 0.5  # mean distance of the recogniser's embeddings of one person; .54 lets 1 pair of strangers in 1,000 pass
 

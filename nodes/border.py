@@ -7,7 +7,7 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 
 from dbaf.errors import PictureError
-from dbaf.pipeline import Progress
+from dbaf.networks import Progress
 from dbaf.stages import Rendering
 
 STEPS = 1000  # of a progress bar, for each picture whose own number of steps is not known beforehand

@@ -14,7 +14,8 @@ from dbaf.faces import Face, Selection
 from dbaf.faces.draw import draw_faces
 from dbaf.images import from_pil, to_pil
 from dbaf.keys import Key
-from dbaf.pipeline import Pipeline, Progress
+from dbaf.networks import Progress
+from dbaf.pipeline import Pipeline
 from dbaf.stages import Result
 
 from .batches import Faces, Held, Place, alone, clip, each_placed, one_by_one
