@@ -4,16 +4,16 @@
         --agesex age_gender_model-weights_manifest.json --expressions face_expression_model-weights_manifest.json
 
 Photographs of people who look like women and who look like men are kept apart by a score, a linear function of the
-identity code that no key changes; nor does any what is read as age and as glasses. What is read off
-photographs' codes says little about new faces, so it is read in rounds: an earlier KRIA's new faces are rendered and
-looked at as well (`dbaf.training.looks`), and what has changed in them is read off the change of the code.
+identity code that no key changes; nor does any what is read as age and as glasses. What is read off photographs' codes
+says little about new faces. So a first KRIA's new faces are rendered and looked at as well (`dbaf.training.looks`), and
+what has changed in them is read off the change of the code.
 
 Each crowd's and style group's codes are whitened along their principal components. The directions in which what must
 stay changes most (`dbaf.training.keep`: skin colour, what the face does, age, origin; glasses) are taken out again,
 since a face that no longer suits neck, hair and the occasion looks wrong; in what is left of them no key moves
 everybody, since whole crowds would look alike and odd. All others are the coordinates that a key turns. The codes are
 those of `dbaf.training.codes`. Takes a quarter of an hour. Prints how much of the identity codes of photographs that
-were left out lies in the coordinates, and how well what is kept is read.
+were left out lies in the coordinates, and how far looks change all the same.
 """
 
 import argparse
@@ -39,7 +39,7 @@ COMPONENTS = (64, 88, 16)  # principal components of each group; more make odder
 LEFT = (3, 4, 3)  # directions of a group that are taken out
 STRETCH, MOVE, LIMIT = 1.2, 1.0, 4.0
 KEPT = ("man", "age", "glasses")  # what is read off a code and kept exactly; with expressions two keys' faces are alike
-ROUNDS, MADE, JUDGED = 1, 2400, 400  # how often new faces are looked at, how many, and how many at the end
+MADE, JUDGED = 2400, 400  # new faces that are looked at, and how many at the end
 LABELLED, SHOWN = 800, 50  # photographs with age and origin, and those at which it is measured what shows
 CHECKED = 60  # photographs left out of the fit
 READ, RIDGE = 200, 200.0  # principal components from which looks are read, and what is added to their squares
@@ -119,14 +119,13 @@ class Photographs:
     """Encoded photographs, the first CHECKED of which are left out of the fit.
 
     Attributes:
-        identity, attributes: codes [N, L, dim].
+        identity: codes [N, L, dim].
         looks: labels [N, len(LOOKS)] of their pictures.
         shows: of `visible`, by group.
         people, labels: identity codes [M, L, dim] and labels [M, 4] of `labelled`.
     """
 
     identity: torch.Tensor
-    attributes: torch.Tensor
     looks: torch.Tensor
     shows: list[torch.Tensor]
     people: torch.Tensor
@@ -210,7 +209,7 @@ def main() -> None:
         shows = grouped(visible(encoded[CHECKED : CHECKED + SHOWN], generator, finder))
     people, labels = labelled(args.utkface, LABELLED, encoder, finder)
     people = torch.cat([part - cid(part) for part in people.split(50)])
-    photos = Photographs(encoded - attributes, attributes, looked_at(encoded), shows, people, labels)
+    photos = Photographs(encoded - attributes, looked_at(encoded), shows, people, labels)
 
     ranks = [count - left - len(KEPT) for count, left in zip(COMPONENTS, LEFT, strict=True)]
     config: dict[str, Any] = {
@@ -239,11 +238,16 @@ def main() -> None:
 
     ours, looks = photos.identity[CHECKED:].flatten(1), photos.looks[CHECKED:]
     codes, seen = [ours - ours.mean(0)], [looks - looks.mean(0)]
-    for made in range(ROUNDS + 1):
+
+    def refit() -> None:
         coordinates(photos, reading(torch.cat(codes), torch.cat(seen)), kria, torch.Generator().manual_seed(0))
-        change, look_change = changed(MADE if made < ROUNDS else JUDGED, seed=made)
-        codes.append(change)
-        seen.append(look_change)
+
+    refit()
+    change, difference = changed(MADE, seed=0)
+    codes.append(change)
+    seen.append(difference)
+    refit()
+    changed(JUDGED, seed=1)
     save_part(bundle, "kria", kria.state_dict(), config, LICENCE)
 
 

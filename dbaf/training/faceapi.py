@@ -5,7 +5,7 @@ github.com/vladmandic/face-api, MIT: `npm pack @vladmandic/face-api`, then `pack
 """
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +13,6 @@ from torch import nn
 
 from dbaf.errors import WeightsError
 from dbaf.weights.tfjs import read_tfjs
-
-Net = TypeVar("Net", bound=nn.Module)
 
 SIZE = 112
 MEAN = (122.782, 117.001, 104.298)  # of the channels, in bytes
@@ -45,25 +43,30 @@ def separable(inner: int, outer: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(Same(inner, inner, 3, stride, groups=inner, bias=False), nn.Conv2d(inner, outer, 1))
 
 
-def filled(net: Net, path: Path) -> Net:
-    """A network with the weights of a tfjs manifest, which come in the order of its parameters; frozen.
+class FaceApi(nn.Module):
+    """A frozen network of face-api.js."""
 
-    Raises:
-        WeightsError: the file is missing or holds another network.
-    """
-    tensors, slots = list(read_tfjs(path).values()), list(net.parameters())
-    for index, tensor in enumerate(tensors):
-        if tensor.dim() == 4:  # depthwise kernels are [h, w, channels, 1], others [h, w, in, out]
-            depthwise = index < len(slots) and slots[index].shape[1:2] == (1,) and tensor.shape[3] == 1
-            tensors[index] = tensor.permute(2, 3, 0, 1) if depthwise else tensor.permute(3, 2, 0, 1)
-        elif tensor.dim() == 2:
-            tensors[index] = tensor.T
-    if [tensor.shape for tensor in tensors] != [slot.shape for slot in slots]:
-        raise WeightsError(f"{path} holds another network. Give the weights manifest of face-api.js for this one.")
-    with torch.no_grad():
-        for slot, tensor in zip(slots, tensors, strict=True):
-            slot.copy_(tensor)
-    return net.requires_grad_(False).eval()
+    @classmethod
+    def from_tfjs(cls, path: Path) -> Self:
+        """With the weights of a tfjs manifest, which come in the order of the parameters.
+
+        Raises:
+            WeightsError: the file is missing or holds another network.
+        """
+        net, tensors = cls(), list(read_tfjs(path).values())
+        slots = list(net.parameters())
+        for index, tensor in enumerate(tensors):
+            if tensor.dim() == 4:  # depthwise kernels are [h, w, channels, 1], others [h, w, in, out]
+                depthwise = index < len(slots) and slots[index].shape[1:2] == (1,) and tensor.shape[3] == 1
+                tensors[index] = tensor.permute(2, 3, 0, 1) if depthwise else tensor.permute(3, 2, 0, 1)
+            elif tensor.dim() == 2:
+                tensors[index] = tensor.T
+        if [tensor.shape for tensor in tensors] != [slot.shape for slot in slots]:
+            raise WeightsError(f"{path} holds another network. Give the weights manifest of face-api.js for this one.")
+        with torch.no_grad():
+            for slot, tensor in zip(slots, tensors, strict=True):
+                slot.copy_(tensor)
+        return net.requires_grad_(False).eval()
 
 
 class Dense(nn.Module):
@@ -84,8 +87,8 @@ class Dense(nn.Module):
         return x
 
 
-class ExpressionFeatures(nn.Module):
-    """FFHQ crops to what tells the expression: behind the encoder's expression loss. Differentiable, frozen.
+class ExpressionFeatures(FaceApi):
+    """FFHQ crops to what tells the expression (`face_expression_model`): the encoder's loss. Differentiable.
 
     Evaluation has another judge, of another design and trained on other photographs (`dbaf.evaluation.expression`).
     """
@@ -95,15 +98,6 @@ class ExpressionFeatures(nn.Module):
         inner = (3, *WIDTHS)
         self.blocks = nn.Sequential(*(Dense(inner[index], width, 2, index == 0) for index, width in enumerate(WIDTHS)))
         self.classify = nn.Linear(WIDTHS[-1], 7)
-
-    @classmethod
-    def from_tfjs(cls, path: Path) -> "ExpressionFeatures":
-        """With the weights of `face_expression_model-weights_manifest.json`.
-
-        Raises:
-            WeightsError: the file is missing or holds another network.
-        """
-        return filled(cls(), path)
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features [B, 256] and the logits [B, 7] of FFHQ crops [B, 3, S, S] in [-1, 1]."""
@@ -140,8 +134,8 @@ class Middle(nn.Module):
         return x + y
 
 
-class AgeSexNet(nn.Module):
-    """FFHQ crops to age and sex: labels for KRIA's fit. Frozen.
+class AgeSexNet(FaceApi):
+    """FFHQ crops to age and sex: labels for KRIA's fit, `age_gender_model`.
 
     Of 400 photographs of UTKFace it gave .98 their sex, and ages 5.6 years off on average.
     """
@@ -154,15 +148,6 @@ class AgeSexNet(nn.Module):
         )
         self.end = separable(256, 512)
         self.age, self.sex = nn.Linear(512, 1), nn.Linear(512, 2)
-
-    @classmethod
-    def from_tfjs(cls, path: Path) -> "AgeSexNet":
-        """With the weights of `age_gender_model-weights_manifest.json`.
-
-        Raises:
-            WeightsError: the file is missing or holds another network.
-        """
-        return filled(cls(), path)
 
     def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Age in years [B], and the probability of looking like a man [B], of FFHQ crops [B, 3, S, S] in [-1, 1]."""

@@ -15,6 +15,8 @@ from dbaf.faces import Face
 from dbaf.images import read_picture
 from dbaf.keys import Key, new_key_file
 
+REFINE_STEPS = 3  # its place among what the command passes to `anonymize` and `recover`
+
 
 @pytest.mark.parametrize("linkage", ["linked", "unlinked", None])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA"])
@@ -81,22 +83,12 @@ def test_imprints_are_told_of(tmp_path: Path, key: Path, monkeypatch: pytest.Mon
     asked: list[bool] = []
 
     class Noting(FakePipeline):
-        def anonymize(
-            self,
-            image: torch.Tensor,
-            key: Key,
-            nonce: bytes | None = None,
-            steps: int = 0,
-            imprint: bool = True,
-            **_: Any,
-        ) -> FakeResult:
+        def anonymize(self, *inputs: Any, imprint: bool = True, **options: Any) -> FakeResult:
             asked.append(imprint)
-            return replace(super().anonymize(image, key, nonce), imprinted=[False])
+            return replace(super().anonymize(*inputs, **options), imprinted=[False])
 
-        def recover(
-            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, **_: Any
-        ) -> FakeResult:
-            return replace(super().recover(image, key, nonce), restored=[True])
+        def recover(self, *inputs: Any, **options: Any) -> FakeResult:
+            return replace(super().recover(*inputs, **options), restored=[True])
 
     use_fake(monkeypatch, Noting)
     source, safe, options = portrait(tmp_path / "a.png"), tmp_path / "safe", ("--key-file", key, "--overwrite")
@@ -154,23 +146,13 @@ def test_refinement_steps_travel_with_the_picture(tmp_path: Path, key: Path, mon
     seen: list[int] = []
 
     class Noting(FakePipeline):
-        def anonymize(
-            self,
-            image: torch.Tensor,
-            key: Key,
-            nonce: bytes | None = None,
-            steps: int = 0,
-            imprint: bool = True,
-            **_: Any,
-        ) -> FakeResult:
-            seen.append(steps)
-            return super().anonymize(image, key, nonce)
+        def anonymize(self, *inputs: Any, **options: Any) -> FakeResult:
+            seen.append(inputs[REFINE_STEPS])
+            return super().anonymize(*inputs, **options)
 
-        def recover(
-            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, **_: Any
-        ) -> FakeResult:
-            seen.append(steps)
-            return super().recover(image, key, nonce)
+        def recover(self, *inputs: Any, **options: Any) -> FakeResult:
+            seen.append(inputs[REFINE_STEPS])
+            return super().recover(*inputs, **options)
 
     use_fake(monkeypatch, Noting)
     source, safe = portrait(tmp_path / "in" / "a.png"), tmp_path / "safe"
