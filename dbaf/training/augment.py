@@ -4,6 +4,21 @@ import torch
 import torch.nn.functional as F
 
 
+def relight(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Other contrast, light and tint in each picture [B, 3, S, S] in [-1, 1]; the result leaves the range a little."""
+    batch = len(x)
+    contrast = torch.empty(batch, 1, 1, 1).uniform_(0.85, 1.15, generator=rng)
+    light = torch.empty(batch, 1, 1, 1).uniform_(-0.12, 0.12, generator=rng)
+    return x * contrast + light + torch.empty(batch, 3, 1, 1).uniform_(-0.04, 0.04, generator=rng)
+
+
+def soften(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """The softness of small photographs: pictures [B, 3, S, S] by way of 72 to 200 px."""
+    size = int(torch.randint(72, 200, (1,), generator=rng))
+    small = F.interpolate(x, size=size, mode="bilinear", antialias=True)
+    return F.interpolate(small, size=x.shape[-1], mode="bilinear")
+
+
 def augment(x: torch.Tensor, mask: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Make generated faces look more like photographs; the code they stand for stays the same.
 
@@ -27,15 +42,14 @@ def augment(x: torch.Tensor, mask: torch.Tensor, rng: torch.Generator) -> torch.
     grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
     x = F.grid_sample(torch.cat([x, mask], 1), grid, padding_mode="reflection", align_corners=False)
     x, mask = x[:, :3], x[:, 3:]
-    if torch.rand(1, generator=rng) < 0.5:  # the softness of small photographs
-        size = int(torch.randint(72, 200, (1,), generator=rng))
-        x = F.interpolate(F.interpolate(x, size=size, mode="bilinear", antialias=True), size=256, mode="bilinear")
+    if torch.rand(1, generator=rng) < 0.5:
+        x = soften(x, rng)
     if torch.rand(1, generator=rng) < 0.3:
         height, width = torch.randint(30, 110, (2,), generator=rng).tolist()
         top, left = torch.randint(60, 200, (2,), generator=rng).tolist()
         x = x.clone()
         x[:, :, top : top + height, left : left + width] = uniform(-1, 1, 3)
-    x = x * uniform(0.85, 1.15, 1) + uniform(-0.12, 0.12, 1) + uniform(-0.04, 0.04, 3)
+    x = relight(x, rng)
     return mask * (x + 0.03 * torch.randn(x.shape, generator=rng)).clamp(-1, 1)
 
 

@@ -5,9 +5,9 @@
 
 Goes on from the bundle's encoder. Each code is rendered, and the preview compared with the photograph on the part that
 the encoder saw: recogniser, MobileNetV2 features, expression, face mesh and what the face does, pixels. Codes are held
-near those that the encoder gave before, where sampled codes lie. In some photographs a part is blanked, as it is where
-something is in front of a face. Settings: `config.toml`. Resumes from its last checkpoint. MAAR, which takes the
-backbone's maps, is to be trained afterwards.
+near those that the encoder gave before, where sampled codes lie. Half of the photographs are mirrored, all are under
+other light, some are softer; in some a part is blanked, as it is where something is in front of a face. Settings:
+`config.toml`. Resumes from its last checkpoint. MAAR, which takes the backbone's maps, is to be trained afterwards.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from dbaf.faces import FaceFinder
 from dbaf.faces.mask import inner_mask
 from dbaf.faces.mesh import INPUT
 from dbaf.generators import load_generator
-from dbaf.training.augment import occlude
+from dbaf.training.augment import occlude, relight, soften
 from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_encoder, settings
 from dbaf.training.encoder import EYES, FROZEN, SMALL, perceptual, start_from_imagenet
 from dbaf.training.faceapi import ExpressionFeatures
@@ -33,6 +33,8 @@ from dbaf.training.photos import load_photos, scaled
 from dbaf.weights.bundle import bundle_folder, load_part, save_part
 
 BLANKED = 0.25  # share of the photographs of which a part is
+MIRRORED = 0.5  # share of them
+SOFT = 0.3  # share of the batches
 BACKBONE_RATE = 0.25  # of the learning rate
 
 
@@ -71,13 +73,18 @@ def main() -> None:
 
     def losses_of(index: torch.Tensor, rng: torch.Generator) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
         """Losses of some photographs, and rows for the contact sheet."""
-        photo, mask = scaled(photos["pictures"][index]), inner_mask(photos["reach"][index], SIZE)
+        mask = inner_mask(photos["reach"][index], SIZE)
+        photo = relight(scaled(photos["pictures"][index]), rng).clamp(-1, 1)
+        mirrored = torch.rand(len(index), 1, 1, 1, generator=rng) < MIRRORED
+        shown = soften(photo, rng) if torch.rand(1, generator=rng) < SOFT else photo
         blank = occlude(photo, photo, rng, BLANKED)[1]
-        seen = (photo * mask * (1 - blank)).to(DEVICE)
+        seen = shown * mask * (1 - blank)
+        seen = torch.where(mirrored, seen.flip(3), seen).to(DEVICE)
         codes = encode(seen)[0].float()
         with torch.no_grad():
             former = before(seen)[0]
         picture = preview(codes).float()
+        picture = torch.where(mirrored.to(DEVICE), picture.flip(3), picture)  # as the photograph lies
         small = F.interpolate(mask, size=SMALL, mode="area").to(DEVICE)
         whole = F.interpolate(photo.to(DEVICE), size=SMALL, mode="area")
         target = small * whole
