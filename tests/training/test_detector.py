@@ -29,20 +29,24 @@ def middle(side: float) -> torch.Tensor:
     return torch.tensor([[SIDE / side, 0, 0], [0, SIDE / side, 0]])
 
 
-def test_a_covered_face_is_far_from_a_bare_one_and_a_copy_is_not(pipeline: Pipeline, portrait: torch.Tensor) -> None:
+def test_no_face_is_far_from_a_face_a_covered_one_less_and_a_copy_not_at_all(
+    pipeline: Pipeline, portrait: torch.Tensor
+) -> None:
     small = F.interpolate(portrait, size=256, mode="area").clamp(-1, 1)
     covered = small.clone()
     covered[:, :, 130:] = 0.3
     ground = torch.zeros(1, 3, SIDE, SIDE)
     detector = pipeline.finder.detector
     with torch.no_grad():
-        bare, again, other = (
-            detector(put(ground, picture, 200.0, middle(200.0))) for picture in (small, small, covered)
+        bare, again, other, nobody = (
+            detector(put(ground, picture, 200.0, middle(200.0)))
+            for picture in (small, small, covered, torch.full_like(small, 0.3))
         )
-    far, near = distance(other, bare), distance(again, bare)
+    far, further, near = distance(other, bare), distance(nobody, bare), distance(again, bare)
     assert float(near["places"]) == float(near["scores"]) == 0
     assert float(far["places"]) > 0.01
-    assert float(far["scores"]) > 0.1
+    assert 0.1 < float(far["scores"]) < float(further["scores"])
+    assert float(further["scores"]) > 0.5
 
 
 def test_boxes_count_only_where_the_teacher_sees_a_face() -> None:
