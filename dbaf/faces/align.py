@@ -32,6 +32,36 @@ def ffhq_quad(points: torch.Tensor) -> torch.Tensor:
     return torch.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
 
 
+def similarity(points: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Least-squares similarity (rotation, uniform scale, shift; no mirroring) that takes `points` to `target`.
+
+    Umeyama, "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991;
+    in two dimensions the solution is a division of complex numbers.
+
+    Args:
+        points: [N, 2] x right, y down; N >= 2 and not all equal.
+        target: [N, 2] in the coordinates to reach.
+
+    Returns:
+        [2, 3] float64: `target ~ points @ M[:, :2].T + M[:, 2]`.
+
+    Raises:
+        ValueError: the shapes differ or all points coincide.
+    """
+    points, target = points.double(), target.double()
+    if points.shape != target.shape or points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"similarity() needs two [N, 2] tensors, got {list(points.shape)} and {list(target.shape)}")
+    centre, target_centre = points.mean(0), target.mean(0)
+    p, q = points - centre, target - target_centre
+    spread = (p * p).sum()
+    if spread <= 0:
+        raise ValueError("similarity() needs at least two different points")
+    a = (p * q).sum() / spread  # scale * cos
+    b = (p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum() / spread  # scale * sin
+    linear = torch.stack([torch.stack([a, -b]), torch.stack([b, a])])
+    return torch.cat([linear, (target_centre - linear @ centre)[:, None]], 1)
+
+
 def square(centre: torch.Tensor, side: float, angle: float) -> torch.Tensor:
     """Corners [4, 2] float64 (order of `ffhq_quad`) of a square: `centre` [2], `side` in pixels, `angle` in radians."""
     x = torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64) * (side / 2)

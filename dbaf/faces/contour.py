@@ -1,21 +1,24 @@
-"""A new face bent to the contour of the old one, so that no second jaw line and no second background shows."""
+"""A new face laid where the old one lies and bent to its contour, so that no second jaw line and no second background
+shows."""
 
 import torch
 import torch.nn.functional as F
 
-from dbaf.faces.face import LEFT_EYE, LEFT_MOUTH, NOSE_TIP, OVAL, RIGHT_EYE, RIGHT_MOUTH
+from dbaf.faces.align import similarity
+from dbaf.faces.face import LEFT_EYE, LEFT_MOUTH, NOSE_TIP, OVAL, RIGHT_EYE, RIGHT_MOUTH, five_points
 
 GRID = 64  # px, side at which the bend is worked out; it is smooth
 LIMIT = 0.12  # largest displacement of a contour point, of the square
 STIFFNESS = 1e-3  # of the spline: contour points of a profile nearly coincide
-# what stays where the generator put it: the features make the new identity
+# what keeps its shape: the features make the new identity
 FEATURES = (*LEFT_EYE, *RIGHT_EYE, NOSE_TIP, 1, 6, LEFT_MOUTH, RIGHT_MOUTH, 0, 17)
 
 
 def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
-    """Move the contour of the face in a patch to that of the old face; features and border of the patch stay.
+    """Move the contour of the face in a patch to that of the old face, and its features, as a whole, to the old ones.
 
-    A thin-plate spline (Bookstein 1989) through the contour points, the features and the border.
+    A thin-plate spline (Bookstein 1989) through the contour points, the features and the border, which stays. The
+    features are moved by the similarity that takes the five points nearest to those of the old face.
 
     Args:
         patch: [1, 3, S, S] in [-1, 1].
@@ -26,15 +29,17 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
         [1, 3, S, S] in [-1, 1].
     """
     new, old = new.detach().cpu().double(), old.detach().cpu().double()
-    target, still = old[list(OVAL)], new[list(FEATURES)]
+    target, features = old[list(OVAL)], new[list(FEATURES)]
+    matrix = similarity(five_points(new), five_points(old))
+    laid = features @ matrix[:, :2].T + matrix[:, 2]
     move = new[list(OVAL)] - target  # where to look for what belongs at `target`
     length = move.norm(dim=1, keepdim=True).clamp(min=1e-9)
     move = move * (LIMIT / length).clamp(max=1)
     side = torch.linspace(0, 1, 5, dtype=torch.float64)
     border = torch.cartesian_prod(side, side)
     border = border[((border == 0) | (border == 1)).any(1)]  # [16, 2]
-    points = torch.cat([target, still, border])
-    moves = torch.cat([move, torch.zeros(len(still) + len(border), 2, dtype=torch.float64)])
+    points = torch.cat([target, laid, border])
+    moves = torch.cat([move, features - laid, torch.zeros_like(border)])
     places = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
     grid = torch.cartesian_prod(places, places).flip(1)  # [GRID * GRID, 2], x first
     field = _spline(points, moves, grid).view(GRID, GRID, 2).permute(2, 0, 1)[None]
