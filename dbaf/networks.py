@@ -19,7 +19,7 @@ from dbaf.errors import PictureError, WeightsError
 from dbaf.faces import Face, FaceFinder, crop, paste
 from dbaf.faces.contour import bend
 from dbaf.faces.mask import covered, inner_mask, reach, to_square
-from dbaf.faces.occlusion import OcclusionNet, around_features, spread
+from dbaf.faces.occlusion import STRANDS, OcclusionNet, around_features, spread
 from dbaf.generators import load_generator
 from dbaf.imprint import LatentCode, open_imprint, seal_imprint
 from dbaf.imprint.channel import FIRM
@@ -296,7 +296,7 @@ class Networks:
             return patch.new_zeros(1, 1, SIZE, SIZE)
         inside = inner_mask(reach(mesh)[None].float(), SIZE).to(self.device)
         small = F.interpolate(patch, size=SIZE, mode="area").to(self.device)
-        hair = spread(self.occlusion.front(small, inside))  # strands are seen in part, and have shadows
+        hair = spread(self.occlusion.front(small, inside, STRANDS))  # strands are seen in part, and have shadows
         return (hair * around_features(mesh).to(inside)).to(patch)
 
 

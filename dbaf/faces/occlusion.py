@@ -15,7 +15,9 @@ SIZE = 256  # px of the aligned face that it looks at
 STRIDES = (2, 4, 8, 16)
 STRIDE_2 = 1  # index in MobileNetV2's `features` of the last layer at that stride
 WIDTH = {2: 16} | CHANNELS
-UNSURE, CERTAIN = 0.35, 0.65  # probabilities from which a place begins to stay, and from which it stays whole
+# probabilities from which a place counts as in front of a face, and from which it counts whole
+FRONT = (0.35, 0.65)
+STRANDS = (0.15, 0.4)  # of hair in a new face: a place too many costs little, a strand that is cut off is seen
 GROWTH = 40  # steps of growth from the edge of a face, each by two of 128 pixels
 SPREAD, SOFT = 14, 6  # px by which hair of new faces is widened, and over which its edge is softened
 CLEAR = 0.03  # what is above the eyebrows begins so far from them, in sides of the square
@@ -57,24 +59,26 @@ class OcclusionNet(nn.Module):
         return self.head(top)
 
     @torch.no_grad()
-    def front(self, pictures: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    def front(self, pictures: torch.Tensor, inside: torch.Tensor, counts: tuple[float, float] = FRONT) -> torch.Tensor:
         """What is in front of faces and stays.
 
         Args:
             pictures: [B, 3, 256, 256] in [-1, 1], FFHQ alignment.
             inside: [B, 1, 256, 256] in [0, 1], `inner_mask` of the faces. What does not reach its edge is a feature of
                 the face, or a highlight: hair, hands and masks come from somewhere.
+            counts: FRONT or STRANDS.
 
         Returns:
             [B, 1, 256, 256] in [0, 1].
         """
+        low, high = counts
         found = self(pictures).sigmoid()  # [B, 1, 128, 128]
-        room = (found > UNSURE).float()
+        room = (found > low).float()
         reached = room * (F.interpolate(inside, size=found.shape[-1], mode="area") < 1)
         for _ in range(GROWTH):
             reached = room * F.max_pool2d(reached, 5, 1, 2)
         found = F.interpolate(found * reached, size=SIZE, mode="bilinear", align_corners=False)
-        ramp = ((found - UNSURE) / (CERTAIN - UNSURE)).clamp(0, 1)
+        ramp = ((found - low) / (high - low)).clamp(0, 1)
         return ramp * ramp * (3 - 2 * ramp)
 
 
