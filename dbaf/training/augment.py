@@ -1,15 +1,44 @@
-"""Augmentation of generated faces towards photographs, and things in front of faces."""
+"""Augmentation of generated faces towards photographs, of photographs, and things in front of faces."""
 
 import torch
 import torch.nn.functional as F
 
+TURN, ZOOM, SHIFT = 0.04, 0.04, 0.02  # radians, share, half sides: what an alignment may be off
+BEND = 0.03  # half sides, the largest deviation of the knots of a bent face
+KNOTS = 5  # a side
+
+
+def deform(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    """Faces that lie and are built a little differently: turned, shifted, scaled and bent, half of them mirrored.
+
+    Args:
+        x: [B, 3, S, S].
+        rng: draws everything.
+
+    Returns:
+        [B, 3, S, S]; at the edge of a picture its border is repeated.
+    """
+    batch, size = len(x), x.shape[-1]
+
+    def uniform(limit: float) -> torch.Tensor:
+        return torch.empty(batch).uniform_(-limit, limit, generator=rng)
+
+    turn, zoom = uniform(TURN), 1 + uniform(ZOOM)
+    side = torch.where(torch.rand(batch, generator=rng) < 0.5, 1.0, -1.0)
+    rows = [torch.stack([side * zoom, -turn, uniform(SHIFT)], 1), torch.stack([side * turn, zoom, uniform(SHIFT)], 1)]
+    knots = BEND * torch.rand(batch, 1, 1, 1, generator=rng) * torch.randn(batch, 2, KNOTS, KNOTS, generator=rng)
+    bend = F.interpolate(knots.to(x), size=size, mode="bicubic", align_corners=True)
+    grid = F.affine_grid(torch.stack(rows, 1).to(x), list(x.shape), align_corners=False) + bend.permute(0, 2, 3, 1)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
 
 def relight(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Other contrast, light and tint in each picture [B, 3, S, S] in [-1, 1]; the result leaves the range a little."""
-    batch = len(x)
-    contrast = torch.empty(batch, 1, 1, 1).uniform_(0.85, 1.15, generator=rng)
-    light = torch.empty(batch, 1, 1, 1).uniform_(-0.12, 0.12, generator=rng)
-    return x * contrast + light + torch.empty(batch, 3, 1, 1).uniform_(-0.04, 0.04, generator=rng)
+
+    def uniform(low: float, high: float, channels: int = 1) -> torch.Tensor:
+        return torch.empty(len(x), channels, 1, 1).uniform_(low, high, generator=rng).to(x)
+
+    return x * uniform(0.85, 1.15) + uniform(-0.12, 0.12) + uniform(-0.04, 0.04, 3)
 
 
 def soften(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
@@ -70,16 +99,16 @@ def occlude(
     batch, size = len(x), x.shape[-1]
 
     def uniform(low: float, high: float) -> torch.Tensor:
-        return torch.empty(batch, 1, 1).uniform_(low, high, generator=rng)
+        return torch.empty(batch, 1, 1).uniform_(low, high, generator=rng).to(x)
 
-    steps = (torch.arange(size) + 0.5) / size
+    steps = ((torch.arange(size) + 0.5) / size).to(x)
     across, down = steps[None, None, :] - uniform(0.25, 0.75), steps[None, :, None] - uniform(0.3, 0.85)
     angle = uniform(-1.5, 1.5)
     u = (across * angle.cos() + down * angle.sin()) / uniform(0.08, 0.3)
     v = (down * angle.cos() - across * angle.sin()) / uniform(0.04, 0.15)
-    bar = torch.rand(batch, 1, 1, generator=rng) < 0.5
+    bar = torch.rand(batch, 1, 1, generator=rng).to(x) < 0.5
     reach = torch.where(bar, torch.maximum(u.abs(), v.abs()), (u.square() + v.square()).sqrt())
     mask = ((1 - reach) / 0.15 + 0.5).clamp(0, 1)
-    mask = mask * (torch.rand(batch, 1, 1, generator=rng) < share)
+    mask = mask * (torch.rand(batch, 1, 1, generator=rng).to(x) < share)
     mask = mask[:, None]
     return x + mask * (others - x), mask

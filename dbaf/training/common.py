@@ -1,6 +1,7 @@
 """What every training script shares: settings, a resumable state, a log, compiled losses."""
 
 import json
+import math
 import shutil
 import time
 import tomllib
@@ -87,12 +88,13 @@ class Run:
             RuntimeError: a loss is not finite; nothing is written.
         """
         self.step += 1
-        for name, value in losses.items():
-            if not bool(torch.as_tensor(value).isfinite()):
-                raise RuntimeError(f"{name} is {float(value)} at step {self.step}: the last checkpoint is kept.")
+        values = torch.stack([torch.as_tensor(value, device=DEVICE).detach().float() for value in losses.values()])
+        for name, value in zip(losses, values.tolist(), strict=True):
+            if not math.isfinite(value):
+                raise RuntimeError(f"{name} is {value} at step {self.step}: the last checkpoint is kept.")
         if self.step % 20 == 0:
             row = {"step": self.step, "seconds": round(time.monotonic() - self.started, 1)}
-            row |= {name: float(f"{float(torch.as_tensor(value).detach()):.4g}") for name, value in losses.items()}
+            row |= {name: float(f"{value:.4g}") for name, value in zip(losses, values.tolist(), strict=True)}
             print(row, flush=True)
             with (self.folder / "log.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")

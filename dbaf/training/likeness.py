@@ -3,11 +3,13 @@
     python -m dbaf.training.likeness --backbone mobilenet_v2.pth --recogniser MobileFaceNet.tflite \
         --expressions face_expression_model-weights_manifest.json
 
-Goes on from the bundle's encoder. Each code is rendered, and the preview compared with the photograph on the part that
-the encoder saw: recogniser, MobileNetV2 features, expression, face mesh and what the face does, pixels. Codes are held
-near those that the encoder gave before, where sampled codes lie. Half of the photographs are mirrored, all are under
-other light, some are softer; in some a part is blanked, as it is where something is in front of a face. Settings:
-`config.toml`. Resumes from its last checkpoint. MAAR, which takes the backbone's maps, is to be trained afterwards.
+Goes on from the bundle's encoder. Photographs are deformed, so that they show people whom nobody has seen, and a
+quarter of the faces are generated. Each is encoded as in use, feedback and all; the code is rendered, and the preview
+compared with the picture on the part that the encoder saw: recogniser, MobileNetV2 features, expression, face mesh and
+what the face does, pixels. Codes are held near those that the encoder gave before, where sampled codes lie. All are
+under other light, some are softer; in some a part is blanked, as it is where something is in front of a face.
+Settings: `config.toml`. Resumes from its last checkpoint. MAAR, which takes the backbone's maps, is to be trained
+afterwards.
 """
 
 import argparse
@@ -20,22 +22,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dbaf.encoders.compact import SIZE
 from dbaf.encoders.mobilenet import MobileNetV2
 from dbaf.faces import FaceFinder
-from dbaf.faces.mask import inner_mask
+from dbaf.faces.mask import inner_mask, reach
 from dbaf.faces.mesh import INPUT
 from dbaf.generators import load_generator
-from dbaf.training.augment import occlude, relight, soften
+from dbaf.training.augment import deform, occlude, relight, soften
 from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_encoder, settings
-from dbaf.training.encoder import EYES, FROZEN, SMALL, perceptual, start_from_imagenet
+from dbaf.training.encoder import EYES, FROZEN, perceptual, start_from_imagenet
 from dbaf.training.faceapi import ExpressionFeatures
 from dbaf.training.mobilefacenet import MobileFaceNet
-from dbaf.training.observe import gestures, mesh_view
+from dbaf.training.observe import gestures, in_square, mesh_view
 from dbaf.training.photos import load_photos, scaled
+from dbaf.training.synthetic import sample_wplus
 from dbaf.weights.bundle import bundle_folder, load_part, save_part
 
-BLANKED = 0.25  # share of the photographs of which a part is
-MIRRORED = 0.5  # share of them
+BLANKED = 0.25  # share of the faces of which a part is
 SOFT = 0.3  # share of the batches
-BACKBONE_RATE = 0.25  # of the learning rate
+BACKBONE_RATE = 0.5  # of the learning rate
 
 
 def main() -> None:
@@ -56,53 +58,59 @@ def main() -> None:
     start_from_imagenet(judge, args.backbone)
     judge.to(DEVICE)
     finder = FaceFinder.from_bundle(bundle).to(DEVICE)
-    photos = load_photos(args.photos)
-    meshes, embeddings = photos["meshes"].to(DEVICE), photos["embeddings"].to(DEVICE)
+    photos = load_photos(args.photos)["pictures"]  # [N, 3, 256, 256] uint8
     before, encoder = load_encoder(bundle), load_encoder(bundle)
     encoder.requires_grad_(True).backbone.features[:FROZEN].requires_grad_(False)
-    average = AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
+    average = AveragedModel(encoder, multi_avg_fn=get_ema_multi_avg_fn(0.998), use_buffers=True)
     backbone = [p for p in encoder.backbone.parameters() if p.requires_grad]
     head = [p for name, p in encoder.named_parameters() if not name.startswith("backbone.")]
     shares = [{"params": head, "share": 1.0}, {"params": backbone, "share": BACKBONE_RATE}]
     optimiser = torch.optim.AdamW(shares, setting.peak_rate, weight_decay=0.02)
     run = Run(args.run, {"encoder": encoder, "average": average, "optimiser": optimiser}, setting.steps)
-    preview = compiled(lambda code: generator.preview(code, size=SMALL))
-    encode = compiled(encoder)
+    preview, encode = compiled(generator.preview), compiled(encoder)
     embed, look, trace = compiled(recogniser.embed_ffhq), compiled(judge), compiled(finder.landmarks)
     feel = compiled(lambda crops: F.normalize(expressions(crops)[0].float(), dim=1))
 
-    def losses_of(index: torch.Tensor, rng: torch.Generator) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
-        """Losses of some photographs, and rows for the contact sheet."""
-        mask = inner_mask(photos["reach"][index], SIZE)
-        photo = relight(scaled(photos["pictures"][index]), rng).clamp(-1, 1)
-        mirrored = torch.rand(len(index), 1, 1, 1, generator=rng) < MIRRORED
-        shown = soften(photo, rng) if torch.rand(1, generator=rng) < SOFT else photo
-        blank = occlude(photo, photo, rng, BLANKED)[1]
-        seen = shown * mask * (1 - blank)
-        seen = torch.where(mirrored, seen.flip(3), seen).to(DEVICE)
-        codes = encode(seen)[0].float()
-        with torch.no_grad():
-            former = before(seen)[0]
-        picture = preview(codes).float()
-        picture = torch.where(mirrored.to(DEVICE), picture.flip(3), picture)  # as the photograph lies
-        small = F.interpolate(mask, size=SMALL, mode="area").to(DEVICE)
-        whole = F.interpolate(photo.to(DEVICE), size=SMALL, mode="area")
-        target = small * whole
+    def points_of(pictures: torch.Tensor) -> torch.Tensor:
+        """Face meshes [B, 468, 2] in sides of the mesh's view."""
         with torch.autocast(DEVICE.type, enabled=False):  # bfloat16 would round to a pixel
-            large = F.interpolate(picture, size=SIZE, mode="bilinear")
-            points = trace(mesh_view(large))[0][..., :2] / INPUT
+            return trace(mesh_view(pictures))[0][..., :2] / INPUT
+
+    @torch.no_grad()
+    def drawn(rng: torch.Generator) -> torch.Tensor:
+        """Photographs and generated faces [batch, 3, 256, 256] in [-1, 1]."""
+        index = torch.randint(len(photos), (setting.batch - setting.generated,), generator=rng)
+        real = deform(scaled(photos[index].to(DEVICE)), rng)
+        made = preview(sample_wplus(generator, setting.generated, rng).to(DEVICE)).float()
+        return relight(torch.cat([real, made]), rng).clamp(-1, 1)
+
+    def losses_of(photo: torch.Tensor, rng: torch.Generator) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
+        """Losses of some faces, and rows for the contact sheet."""
+        with torch.no_grad():
+            points = points_of(photo)
+            mask = inner_mask(reach(in_square(points)), SIZE)
+            target, person, feeling = mask * photo, embed(photo), feel(photo)
+            features = look(target)
+            shown = soften(photo, rng) if torch.rand(1, generator=rng) < SOFT else photo
+            part = mask * (1 - occlude(photo, photo, rng, BLANKED)[1])
+            former = before(shown * part)[0]
+        first = encode(shown * part)[0].float()
+        echo = encode(preview(first).float() * part)[0].float()
+        codes = first + encoder.feedback * (first - echo)  # `dbaf.encoders.refine.feedback`
+        picture = preview(codes).float()
+        found = points_of(picture)
         offset = (codes - encoder.mean_w)[:, encoder.active] / encoder.scale  # [B, active, dim]
         losses = {
-            "likeness": 1 - (embed(picture) * embeddings[index]).sum(1).mean(),
-            "perceptual": perceptual(look(small * picture), look(target)) / small.mean(),  # grey is like grey
-            "expression": 1 - (feel(picture) * feel(whole)).sum(1).mean(),
-            "gestures": (gestures(points) - gestures(meshes[index])).abs().mean(),
-            "landmarks": (points - meshes[index]).abs().mean() / EYES,
-            "pixel": (small * picture - target).abs().sum() / (3 * small.sum()),
-            "former": ((codes - former)[:, encoder.active] / encoder.scale).square().mean(),
+            "likeness": 1 - (embed(picture) * person).sum(1).mean(),
+            "perceptual": perceptual(look(mask * picture), features) / mask.mean(),  # grey is like grey
+            "expression": 1 - (feel(picture) * feeling).sum(1).mean(),
+            "gestures": (gestures(found) - gestures(points)).abs().mean(),
+            "landmarks": (found - points).abs().mean() / EYES,
+            "pixel": (mask * picture - target).abs().sum() / (3 * mask.sum()),
+            "former": ((first - former)[:, encoder.active] / encoder.scale).square().mean(),
             "prior": (offset.square().mean(2) - 1).clamp(min=0).mean(),
         }
-        return losses, [target, picture.detach()]
+        return losses, [target[:8], picture[:8].detach()]
 
     while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
@@ -110,9 +118,8 @@ def main() -> None:
             group["lr"] = (
                 group["share"] * setting.peak_rate * min(1, (run.step + 1) / 30) * (1 - run.step / setting.decay)
             )
-        index = torch.randint(len(photos["pictures"]), (setting.batch,), generator=rng)
         with torch.autocast(DEVICE.type, torch.bfloat16):
-            losses, rows = losses_of(index, rng)
+            losses, rows = losses_of(drawn(rng), rng)
         optimiser.zero_grad()
         torch.stack([setting.weights[name] * loss for name, loss in losses.items()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(head + backbone, 1.0)

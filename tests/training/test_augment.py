@@ -2,7 +2,7 @@
 
 import torch
 
-from dbaf.training.augment import augment, occlude, relight, soften
+from dbaf.training.augment import augment, deform, occlude, relight, soften
 
 
 def pictures(seed: int = 0) -> torch.Tensor:
@@ -34,6 +34,20 @@ def test_softening_takes_detail_and_leaves_the_light() -> None:
     assert soft.shape == x.shape
     assert soft.std() < 0.8 * x.std()
     assert torch.allclose(soft.mean((2, 3)), x.mean((2, 3)), atol=0.01)
+
+
+def test_deformed_faces_stay_near_where_they_were_and_half_of_them_are_mirrored() -> None:
+    steps = torch.linspace(-1, 1, 64)
+    spot = torch.exp(-((steps - 0.4).square()[None, :] + (steps + 0.2).square()[:, None]) / 0.02)
+    x = spot.expand(200, 3, 64, 64)
+    deformed = deform(x, rng())
+    assert torch.equal(deformed, deform(x, rng()))
+    weight = deformed[:, 0] / deformed[:, 0].sum((1, 2), keepdim=True)
+    across, down = (weight.sum(1) @ steps), (weight.sum(2) @ steps)  # where the spot is
+    assert 70 < (across < 0).sum() < 130
+    off = torch.stack([across.abs() - 0.4, down + 0.2], 1).norm(dim=1)
+    assert 0.005 < off.median() < 0.06
+    assert off.max() < 0.15
 
 
 def test_augmented_faces_show_nothing_outside_their_mask() -> None:
