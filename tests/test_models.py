@@ -137,7 +137,7 @@ def test_maar_gives_a_map_for_every_scale() -> None:
 @torch.no_grad()
 def test_encoder_starts_at_the_mean_and_leaves_inactive_styles_there() -> None:
     encoder = CompactEncoder(7, [0, 1, 3], dim=32, width=48, depth=1, heads=4).eval()
-    encoder.mean_w.fill_(0.5)
+    encoder.mean_wplus.fill_(0.5)
     pictures = noise(2, 3, 256, 256).clamp(-1, 1)
     codes, maps = encoder(pictures)
     assert codes.shape == (2, 7, 32)

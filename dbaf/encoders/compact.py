@@ -21,7 +21,7 @@ class CompactEncoder(nn.Module):
 
     Args:
         styles: L, the length of W+.
-        active: entries of W+ that reach the picture; the others stay at the mean latent.
+        active: entries of W+ that reach the picture; the others stay at the mean.
         dim: width of W+.
         width: width of the queries.
         depth: number of attention blocks.
@@ -30,7 +30,7 @@ class CompactEncoder(nn.Module):
 
     covered = True  # it gets to see the part of a face that is replaced, and nothing else
     feedback = 0.5  # share of its error on its own reconstruction that is taken off, see `dbaf.encoders.refine`
-    mean_w: torch.Tensor
+    mean_wplus: torch.Tensor
     scale: torch.Tensor
 
     def __init__(
@@ -47,7 +47,7 @@ class CompactEncoder(nn.Module):
         self.blocks = nn.ModuleList(CrossBlock(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.offset = nn.Linear(width, dim)
-        self.register_buffer("mean_w", torch.zeros(dim))
+        self.register_buffer("mean_wplus", torch.zeros(styles, dim))  # what offsets are counted from
         self.register_buffer("scale", torch.ones(dim))  # standard deviation of w: offsets are predicted in its units
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
@@ -66,6 +66,6 @@ class CompactEncoder(nn.Module):
         for block in self.blocks:
             x = block(x, context)
         offsets = self.offset(self.norm(x)) * self.scale  # [B, active, dim]
-        wplus = self.mean_w.repeat(len(pictures), self.styles, 1)  # [B, L, dim]
+        wplus = self.mean_wplus.repeat(len(pictures), 1, 1)  # [B, L, dim]
         wplus = wplus.index_add(1, torch.tensor(self.active, device=wplus.device), offsets)
         return wplus, {size: maps[stride] for size, stride in FEATURES.items()}

@@ -122,7 +122,7 @@ def main() -> None:
         cid, kria = load_cid(bundle), load_kria(bundle)
     else:
         start_from_imagenet(encoder.backbone, args.backbone)
-        encoder.mean_w.copy_(generator.mean_w)
+        encoder.mean_wplus.copy_(generator.mean_w)
         encoder.scale.copy_(critic.scale)
     encoder.backbone.features[:FROZEN].requires_grad_(False)  # edges and textures; half the cost of a step
     encoder.to(DEVICE)

@@ -8,8 +8,9 @@ quarter of the faces are generated. Each is encoded as in use, feedback and all;
 compared with the picture on the part that the encoder saw: recogniser, MobileNetV2 features, expression, face mesh and
 what the face does, pixels. Codes are held near those that the encoder gave before, where sampled codes lie. All are
 under other light, some are softer; in some a part is blanked, as it is where something is in front of a face.
-Settings: `config.toml`. Resumes from its last checkpoint. MAAR, which takes the backbone's maps, is to be trained
-afterwards.
+At the end the fine styles are moved back most of the way by which they have drifted: photographs are softer than the
+generator's faces, and previews do not show what that does to skin. Settings: `config.toml`. Resumes from its last
+checkpoint. MAAR, which takes the backbone's maps, is to be trained afterwards.
 """
 
 import argparse
@@ -19,12 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dbaf.encoders.compact import SIZE
+from dbaf.encoders.compact import SIZE, CompactEncoder
 from dbaf.encoders.mobilenet import MobileNetV2
+from dbaf.encoders.refine import feedback
 from dbaf.faces import FaceFinder
 from dbaf.faces.mask import inner_mask, reach
 from dbaf.faces.mesh import INPUT
-from dbaf.generators import load_generator
+from dbaf.generators import Generator, load_generator
 from dbaf.training.augment import deform, occlude, relight, soften
 from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_encoder, settings
 from dbaf.training.encoder import EYES, FROZEN, perceptual, start_from_imagenet
@@ -38,6 +40,30 @@ from dbaf.weights.bundle import bundle_folder, load_part, save_part
 BLANKED = 0.25  # share of the faces of which a part is
 SOFT = 0.3  # share of the batches
 BACKBONE_RATE = 0.5  # of the learning rate
+TEXTURE = 16  # the first style that is moved back, of the block of 256 px
+MOVED_BACK = 0.6  # share of their mean drift; with all of it skin is freckled
+DRIFT = 200  # photographs over which that is taken
+
+
+@torch.no_grad()
+def move_back(
+    encoder: CompactEncoder, before: CompactEncoder, generator: Generator, pictures: torch.Tensor, seen: torch.Tensor
+) -> None:
+    """Move the fine styles' mean towards the codes that another encoder gives.
+
+    Args:
+        encoder: is changed.
+        before: the other one.
+        generator: of both, for feedback.
+        pictures: faces [N, 3, 256, 256] in [-1, 1].
+        seen: what encoders get to see of them [N, 1, 256, 256] in [0, 1].
+    """
+
+    def mean(one: CompactEncoder) -> torch.Tensor:
+        pairs = zip(pictures.split(8), seen.split(8), strict=True)
+        return torch.cat([feedback(generator, one, part, one(x * part)[0]) for x, part in pairs]).mean(0)  # [L, dim]
+
+    encoder.mean_wplus[TEXTURE:] += MOVED_BACK * (mean(before) - mean(encoder))[TEXTURE:]
 
 
 def main() -> None:
@@ -96,10 +122,10 @@ def main() -> None:
             former = before(shown * part)[0]
         first = encode(shown * part)[0].float()
         echo = encode(preview(first).float() * part)[0].float()
-        codes = first + encoder.feedback * (first - echo)  # `dbaf.encoders.refine.feedback`
+        codes = first + encoder.feedback * (first - echo)  # as `feedback` does, but for autocast
         picture = preview(codes).float()
         found = points_of(picture)
-        offset = (codes - encoder.mean_w)[:, encoder.active] / encoder.scale  # [B, active, dim]
+        offset = (codes - encoder.mean_wplus)[:, encoder.active] / encoder.scale  # [B, active, dim]
         losses = {
             "likeness": 1 - (embed(picture) * person).sum(1).mean(),
             "perceptual": perceptual(look(mask * picture), features) / mask.mean(),  # grey is like grey
@@ -128,10 +154,14 @@ def main() -> None:
         if run.log(**losses):
             run.sheet(*rows)
     run.save()
-    best = average.module.eval().cpu().state_dict()
-    save_part(
-        bundle, "encoder", best, load_part(bundle, "encoder")[1], f"{LICENCE}; backbone from MobileNetV2, BSD-3-Clause"
-    )
+    best = average.module.eval()
+    index = torch.randperm(len(photos), generator=torch.Generator().manual_seed(0))[:DRIFT]
+    with torch.no_grad():
+        some = scaled(photos[index].to(DEVICE))
+        seen = torch.cat([inner_mask(reach(in_square(points_of(part))), SIZE) for part in some.split(8)])
+    move_back(best, before, generator, some, seen)
+    state, config = best.cpu().state_dict(), load_part(bundle, "encoder")[1]
+    save_part(bundle, "encoder", state, config, f"{LICENCE}; backbone from MobileNetV2, BSD-3-Clause")
 
 
 if __name__ == "__main__":
