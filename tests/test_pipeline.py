@@ -161,7 +161,7 @@ def test_a_face_taken_for_something_in_front_is_a_suspect(
 ) -> None:
     small = from_pil(to_pil(portrait).resize((200, 200))).rgb
     assert not pipeline.anonymize(small, key).suspects
-    monkeypatch.setattr(OcclusionNet, "front", lambda self, pictures, inside: torch.ones_like(inside))
+    monkeypatch.setattr(OcclusionNet, "front", lambda self, pictures, inside, *_: torch.ones_like(inside))
     result = pipeline.anonymize(small, key)
     assert torch.equal(result.picture, small)
     assert len(result.suspects) == 1
@@ -211,7 +211,7 @@ def test_codes_do_not_depend_on_what_surrounds_the_face(
     faces = pipeline.detect(portrait)
     # what is in front of a face does depend on it: a fringe is told by the hair that it hangs from
     front = pipeline.encode(portrait, faces).front
-    monkeypatch.setattr(OcclusionNet, "front", lambda self, pictures, inside: front)
+    monkeypatch.setattr(OcclusionNet, "front", lambda self, pictures, inside, *_: front)
     x0, y0, x1, y1 = (round(v) + d for v, d in zip(faces[0].box, (-4, -4, 4, 4), strict=True))
     other = -portrait
     other[:, :, y0:y1, x0:x1] = portrait[:, :, y0:y1, x0:x1]
