@@ -4,7 +4,8 @@
         --agesex age_gender_model-weights_manifest.json --expressions face_expression_model-weights_manifest.json
 
 Photographs of people who look like women and who look like men are kept apart by a score, a linear function of the
-identity code that no key changes; nor does any what is read as age and as glasses. What is read off photographs' codes
+identity code that no key changes; nor does any what is read as age, as glasses and as hair in the forehead, which
+would end at the edge of a new face. What is read off photographs' codes
 says little about new faces. So a first KRIA's new faces are rendered and looked at as well (`dbaf.training.looks`), and
 what has changed in them is read off the change of the code.
 
@@ -25,20 +26,22 @@ import torch
 from rich.progress import track
 
 from dbaf.faces import FaceFinder
+from dbaf.faces.occlusion import OcclusionNet
 from dbaf.generators import load_generator
 from dbaf.kria import KRIA, Crowd, KeyedTurn
 from dbaf.training.codes import load_coded
 from dbaf.training.common import LICENCE, compiled, load_cid, load_encoder
-from dbaf.training.keep import labelled, moving, visible
+from dbaf.training.keep import fringes, labelled, moving, visible
 from dbaf.training.latent import GROUPS, random_keys
 from dbaf.training.looks import LOOKS, Looks
 from dbaf.training.synthetic import BATCH
-from dbaf.weights.bundle import bundle_folder, save_part
+from dbaf.weights.bundle import bundle_folder, load_network, save_part
 
 COMPONENTS = (64, 88, 16)  # principal components of each group; more make odder faces
 LEFT = (3, 4, 3)  # directions of a group that are taken out
-STRETCH, MOVE, LIMIT = 1.2, 1.0, 4.0
-KEPT = ("man", "age", "glasses")  # what is read off a code and kept exactly; with expressions two keys' faces are alike
+STRETCH, MOVE, LIMIT = 1.3, 1.25, 4.0
+READ = (*LOOKS, "fringe")
+KEPT = ("man", "age", "glasses", "fringe")  # read off a code, kept exactly; with expressions two keys' faces are alike
 MADE, JUDGED = 2400, 400  # new faces that are looked at, and how many at the end
 LABELLED, SHOWN = 800, 50  # photographs with age and origin, and those at which it is measured what shows
 CHECKED = 60  # photographs left out of the fit
@@ -121,12 +124,14 @@ class Photographs:
     Attributes:
         identity: codes [N, L, dim].
         looks: labels [N, len(LOOKS)] of their pictures.
+        fringe: of `fringes` [N, 1].
         shows: of `visible`, by group.
         people, labels: identity codes [M, L, dim] and labels [M, 4] of `labelled`.
     """
 
     identity: torch.Tensor
     looks: torch.Tensor
+    fringe: torch.Tensor
     shows: list[torch.Tensor]
     people: torch.Tensor
     labels: torch.Tensor
@@ -138,12 +143,12 @@ def coordinates(photos: Photographs, readings: torch.Tensor, kria: KRIA, rng: to
 
     Args:
         photos: that they are of.
-        readings: linear functions of the identity code, [len(LOOKS), L * dim].
+        readings: linear functions of the identity code, [len(READ), L * dim].
         kria: its `key_centre` and `key_scale` stay.
         rng: draws what mixes the key.
     """
     identity, people, labels = photos.identity, photos.people, photos.labels
-    man, glasses = readings[LOOKS.index("man")], photos.looks[:, [LOOKS.index("glasses")]]
+    man, glasses = readings[READ.index("man")], photos.looks[:, [LOOKS.index("glasses")]]
     train = slice(CHECKED, None)
     kria.score.copy_(man.view_as(kria.score))
     kria.middle.copy_((identity[train].flatten(1) @ man).mean() - photos.looks[train, LOOKS.index("man")].mean())
@@ -159,7 +164,7 @@ def coordinates(photos: Photographs, readings: torch.Tensor, kria: KRIA, rng: to
         pairs = zip(photos.shows, components, strict=True)
         effects = [(show @ (c.directions * c.deviation)).square().sum(1) for show, c in pairs]
         total = torch.stack(effects).sum(0).sqrt()[:, None]
-        exact = readings[[LOOKS.index(name) for name in (KEPT if sign else KEPT[-1:])]]
+        exact = readings[[READ.index(name) for name in (KEPT if sign else KEPT[2:])]]
         left_out = identity[:CHECKED][scores[0][:CHECKED].sign() * sign >= 0]
         for turn, group, one, show, go, part in zip(
             crowd.turns,
@@ -203,13 +208,15 @@ def main() -> None:
             labels.append(look(((pictures + 1) * 127.5).byte()))
         return torch.cat(labels)
 
-    encoded = load_coded(args.photos, args.codes)["wplus"]
+    coded = load_coded(args.photos, args.codes)
+    encoded = coded["wplus"]
+    fringe = fringes(coded["pictures"], coded["meshes"], load_network(bundle, "occlusion", OcclusionNet))
     attributes = torch.cat([cid(part) for part in encoded.split(250)])
     with torch.enable_grad():
         shows = grouped(visible(encoded[CHECKED : CHECKED + SHOWN], generator, finder))
     people, labels = labelled(args.utkface, LABELLED, encoder, finder)
     people = torch.cat([part - cid(part) for part in people.split(50)])
-    photos = Photographs(encoded - attributes, looked_at(encoded), shows, people, labels)
+    photos = Photographs(encoded - attributes, looked_at(encoded), fringe, shows, people, labels)
 
     ranks = [count - left - len(KEPT) for count, left in zip(COMPONENTS, LEFT, strict=True)]
     config: dict[str, Any] = {
@@ -238,9 +245,11 @@ def main() -> None:
 
     ours, looks = photos.identity[CHECKED:].flatten(1), photos.looks[CHECKED:]
     codes, seen = [ours - ours.mean(0)], [looks - looks.mean(0)]
+    hanging = reading(codes[0], fringe[CHECKED:] - fringe[CHECKED:].mean())  # [1, L * dim]
 
     def refit() -> None:
-        coordinates(photos, reading(torch.cat(codes), torch.cat(seen)), kria, torch.Generator().manual_seed(0))
+        readings = torch.cat([reading(torch.cat(codes), torch.cat(seen)), hanging])
+        coordinates(photos, readings, kria, torch.Generator().manual_seed(0))
 
     refit()
     change, difference = changed(MADE, seed=0)

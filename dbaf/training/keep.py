@@ -1,4 +1,4 @@
-"""What a new identity must leave alone: skin colour, mouth, eyes and brows, and perceived age and origin.
+"""What a new identity must leave alone: skin colour, mouth, eyes and brows, fringes, and perceived age and origin.
 
 Two kinds of directions of W+. What a picture shows can be measured, and its mean derivative by the code says which
 changes of the code show in it. Age and origin are labels of photographs; how the mean code moves with them is a
@@ -16,10 +16,11 @@ from dbaf.encoders.compact import SIZE, CompactEncoder
 from dbaf.faces import FaceFinder
 from dbaf.faces.mask import inner_mask, reach, to_square
 from dbaf.faces.mesh import INPUT
+from dbaf.faces.occlusion import STRANDS, OcclusionNet, around_features
 from dbaf.generators import Generator
 from dbaf.training.composites import POINTS
-from dbaf.training.observe import gestures, mesh_view
-from dbaf.training.photos import central_face
+from dbaf.training.observe import gestures, in_square, mesh_view
+from dbaf.training.photos import central_face, scaled
 
 SMALL = 128  # px of the previews
 CHEEKS = (slice(56, 80), slice(40, 88))  # rows and columns of a preview: nose and cheeks
@@ -42,6 +43,26 @@ def visible(codes: torch.Tensor, generator: Generator, finder: FaceFinder) -> to
         values = shown(generator.preview(code, size=SMALL), finder)
         rows.append(torch.stack([torch.autograd.grad(value, code, retain_graph=True)[0][0] for value in values]))
     return torch.stack(rows).mean(0)
+
+
+@torch.no_grad()
+def fringes(pictures: torch.Tensor, meshes: torch.Tensor, net: OcclusionNet) -> torch.Tensor:
+    """How much hair hangs into faces: the root of the share that it covers, above the brows and beside the eyes.
+
+    Args:
+        pictures: FFHQ crops [N, 3, 256, 256] uint8.
+        meshes: [N, 468, 2] in sides of the mesh's view.
+        net: sees hair.
+
+    Returns:
+        [N, 1] in [0, 1].
+    """
+    shares = []
+    for crop, mesh in track(list(zip(pictures.split(1), in_square(meshes), strict=True)), "fringes"):
+        inside = inner_mask(reach(mesh)[None], SIZE)
+        room = inside * around_features(mesh)
+        shares.append((net.front(scaled(crop), inside, STRANDS) * room).sum() / room.sum().clamp(min=1))
+    return torch.stack(shares)[:, None].sqrt()
 
 
 @torch.no_grad()
