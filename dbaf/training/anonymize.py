@@ -40,7 +40,7 @@ from dbaf.weights.bundle import bundle_folder, load_network, save_part
 COMPONENTS = (64, 88, 16)  # principal components of each group; more make odder faces
 LEFT = (3, 4, 3)  # directions of a group that are taken out
 STRETCH, MOVE, LIMIT = 1.3, 1.25, 4.0
-READ = (*LOOKS, "fringe")
+READINGS = (*LOOKS, "fringe")
 KEPT = ("man", "age", "glasses", "fringe")  # read off a code, kept exactly; with expressions two keys' faces are alike
 MADE, JUDGED = 2400, 400  # new faces that are looked at, and how many at the end
 LABELLED, SHOWN = 800, 50  # photographs with age and origin, and those at which it is measured what shows
@@ -143,12 +143,12 @@ def coordinates(photos: Photographs, readings: torch.Tensor, kria: KRIA, rng: to
 
     Args:
         photos: that they are of.
-        readings: linear functions of the identity code, [len(READ), L * dim].
+        readings: linear functions of the identity code, [len(READINGS), L * dim].
         kria: its `key_centre` and `key_scale` stay.
         rng: draws what mixes the key.
     """
     identity, people, labels = photos.identity, photos.people, photos.labels
-    man, glasses = readings[READ.index("man")], photos.looks[:, [LOOKS.index("glasses")]]
+    man, glasses = readings[READINGS.index("man")], photos.looks[:, [LOOKS.index("glasses")]]
     train = slice(CHECKED, None)
     kria.score.copy_(man.view_as(kria.score))
     kria.middle.copy_((identity[train].flatten(1) @ man).mean() - photos.looks[train, LOOKS.index("man")].mean())
@@ -164,7 +164,7 @@ def coordinates(photos: Photographs, readings: torch.Tensor, kria: KRIA, rng: to
         pairs = zip(photos.shows, components, strict=True)
         effects = [(show @ (c.directions * c.deviation)).square().sum(1) for show, c in pairs]
         total = torch.stack(effects).sum(0).sqrt()[:, None]
-        exact = readings[[READ.index(name) for name in (KEPT if sign else KEPT[2:])]]
+        exact = readings[[READINGS.index(name) for name in (KEPT if sign else KEPT[2:])]]
         left_out = identity[:CHECKED][scores[0][:CHECKED].sign() * sign >= 0]
         for turn, group, one, show, go, part in zip(
             crowd.turns,

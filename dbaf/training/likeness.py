@@ -155,6 +155,7 @@ def main() -> None:
             run.sheet(*rows)
     run.save()
     best = average.module.eval()
+    assert isinstance(best, CompactEncoder)
     index = torch.randperm(len(photos), generator=torch.Generator().manual_seed(0))[:DRIFT]
     with torch.no_grad():
         some = scaled(photos[index].to(DEVICE))
