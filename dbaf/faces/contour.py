@@ -18,7 +18,7 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
     """Move the contour of the face in a patch to that of the old face, and its features, as a whole, to the old ones.
 
     A thin-plate spline (Bookstein 1989) through the contour points, the features and the border, which stays. The
-    features are moved by the similarity that takes the five points nearest to those of the old face.
+    features are moved by the similarity that takes the eyes to the old ones; mouths, which smile or not, have no say.
 
     Args:
         patch: [1, 3, S, S] in [-1, 1].
@@ -30,7 +30,7 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
     """
     new, old = new.detach().cpu().double(), old.detach().cpu().double()
     target, features = old[list(OVAL)], new[list(FEATURES)]
-    matrix = similarity(five_points(new), five_points(old))
+    matrix = similarity(five_points(new)[:2], five_points(old)[:2])
     laid = features @ matrix[:, :2].T + matrix[:, 2]
     move = new[list(OVAL)] - target  # where to look for what belongs at `target`
     length = move.norm(dim=1, keepdim=True).clamp(min=1e-9)
