@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 TURN, ZOOM, SHIFT = 0.04, 0.04, 0.02  # radians, share, half sides: what an alignment may be off
-BEND = 0.03  # half sides, the largest deviation of the knots of a bent face
+BEND = 0.03  # half sides, the largest standard deviation of the knots of a bent face
 KNOTS = 5  # a side
 
 
@@ -12,7 +12,7 @@ def deform(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Faces that lie and are built a little differently: turned, shifted, scaled and bent, half of them mirrored.
 
     Args:
-        x: [B, 3, S, S].
+        x: [B, 3, S, S], any value range.
         rng: draws everything.
 
     Returns:
