@@ -56,6 +56,10 @@ def no_occlusion(pipeline: Pipeline) -> None:
     pipeline.occlusion = None
 
 
+def no_gesture_code(pipeline: Pipeline) -> None:
+    pipeline.gesture_code = None
+
+
 def identity_removed(pipeline: Pipeline) -> None:
     assert isinstance(pipeline.kria, KRIA)
     kria, dim = pipeline.kria, pipeline.generator.dim
@@ -76,6 +80,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "KRIA only reflects": (plain_kria,),
     "without MAAR": (no_maar,),
     "without the occlusion network": (no_occlusion,),
+    "without the gesture code": (no_gesture_code,),
     "identity removed": (identity_removed,),
     "identity removed, without MAAR": (identity_removed, no_maar),
 }

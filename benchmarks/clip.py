@@ -144,8 +144,13 @@ def look_once(pipeline: Pipeline) -> None:
                 encoded[face] = encode(picture, [face], *arguments)
         parts = [encoded[face] for face in faces]
         maps = {px: torch.cat([part.features[px] for part in parts]) for px in parts[0].features}
+        fronts = [part.front for part in parts if part.front is not None]
         return Encoding(
-            torch.cat([part.latent for part in parts]), maps, [one for part in parts for one in part.imprints]
+            torch.cat([part.latent for part in parts]),
+            maps,
+            torch.cat([part.gestures for part in parts]),
+            [one for part in parts for one in part.imprints],
+            torch.cat(fronts) if fronts else None,
         )
 
     pipeline.detect, pipeline.encode = detect_once, encode_once  # type: ignore[method-assign]

@@ -132,8 +132,8 @@ class KeyedTurn(nn.Module):
     """Reflects, stretches, moves and limits the whitened identity coordinates of one style group.
 
     The part of a code that lies in the key's subspace changes its sign. With half of the dimensions the new coordinates
-    would not correlate with the old ones, over keys, nor with those under another key. The subspace has 13 of 20, since
-    what stays in a picture speaks for the old identity; with 18 of 25 two keys' faces were too much alike. A random
+    would not correlate with the old ones, over keys, nor with those under another key. The subspace has 7 of 10, since
+    what stays in a picture speaks for the old identity; with more, two keys' faces are too much alike. A random
     matrix mixes the key and what it gives when its entries are passed on round and round: vectors that span the
     subspace.
     """
@@ -148,7 +148,7 @@ class KeyedTurn(nn.Module):
 
     def __init__(self, width: int, rank: int, stretch: float, move: float, limit: float, dim: int) -> None:
         super().__init__()
-        self.rank, self.turned = rank, 13 * rank // 20
+        self.rank, self.turned = rank, 7 * rank // 10
         self.stretch, self.move, self.limit = stretch, move, limit
         self.register_buffer("centre", torch.zeros(width))  # mean identity code
         self.register_buffer("whiten", torch.zeros(width, rank))  # code -> coordinates of unit variance

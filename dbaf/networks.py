@@ -18,9 +18,11 @@ from dbaf.encoders.refine import feedback, refine
 from dbaf.errors import PictureError, WeightsError
 from dbaf.faces import Face, FaceFinder, crop, paste
 from dbaf.faces.contour import bend
+from dbaf.faces.gestures import gestures_of
 from dbaf.faces.mask import covered, inner_mask, reach, to_square
 from dbaf.faces.occlusion import STRANDS, OcclusionNet, around_features, spread
 from dbaf.generators import load_generator
+from dbaf.gesture_code import GestureCode
 from dbaf.imprint import LatentCode, open_imprint, seal_imprint
 from dbaf.imprint.channel import FIRM
 from dbaf.imprint.faces import read_face, write_face
@@ -48,6 +50,7 @@ class Networks:
         self.maar = load_network(folder, "maar", MAAR, device)
         held = parts(folder)
         self.latent_code = load_network(folder, "imprint", LatentCode, device) if "imprint" in held else None
+        self.gesture_code = load_network(folder, "gestures", GestureCode, device) if "gestures" in held else None
         self.occlusion = load_network(folder, "occlusion", OcclusionNet, device) if "occlusion" in held else None
         styles = {"generator": self.generator.styles, "encoder": self.encoder.styles, "cid": sum(self.cid.groups)}
         if len(set(styles.values())) > 1:
@@ -138,7 +141,8 @@ class Networks:
             maps.append(features)
         features = {px: torch.cat([m[px] for m in maps]) for px in maps[0]}
         front = torch.cat(fronts) if fronts else None
-        return Encoding(torch.cat(codes), features, self.imprints(picture, faces), front)
+        gestures = torch.cat([gestures_of(face) for face in faces]).to(self.device)
+        return Encoding(torch.cat(codes), features, gestures, self.imprints(picture, faces), front)
 
     def imprints(self, picture: torch.Tensor, faces: list[Face]) -> list[bytes | None]:
         """The sealed code in each face of a picture [1, 3, H, W]; seeing that it is there takes no key."""
@@ -149,6 +153,8 @@ class Networks:
     def disentangle(self, encoding: Encoding) -> tuple[Identity, Attributes]:
         """Split W+ codes into identity and attributes; a W+ code is the sum of its identity and attribute codes."""
         code = torch.cat([self.cid(latent) for latent in encoding.latent.split(1)])
+        if self.gesture_code is not None:
+            code = code + torch.cat([self.gesture_code(gestures) for gestures in encoding.gestures.split(1)])
         found = [[] if sealed is None else [sealed] for sealed in encoding.imprints]
         who = Identity(encoding.latent - code, encoding.latent, found, [False] * len(code))
         return who, Attributes(code, encoding.features, encoding.front)
@@ -221,7 +227,9 @@ class Networks:
                 packed = open_imprint(sealed, key, coder.digest) if coder else None
                 if coder and packed is not None:
                     latent[index], restored[index] = coder.unpack(packed), True
-                    code[index] = latent[index] - self.cid(latent[index : index + 1])[0]
+                    one = slice(index, index + 1)
+                    doing = identity.latent[one] - identity.code[one] - self.cid(identity.latent[one])
+                    code[one] = latent[one] - self.cid(latent[one]) - doing
         return Identity(code, latent, [[] for _ in restored], restored)
 
     def _kria(self, code: torch.Tensor, key: Key, nonce: bytes | None, back: bool, keep_looks: bool) -> torch.Tensor:

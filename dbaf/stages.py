@@ -17,6 +17,7 @@ class Encoding:
     Attributes:
         latent: W+ codes [F, L, 512].
         features: px -> maps [F, C, px, px], which MAAR takes.
+        gestures: what each face does [F, 8], see `dbaf.faces.gestures`.
         imprints: for each face the sealed W+ code that its pixels hold (`dbaf.imprint`), or None.
         front: what is in front of each face and stays, over its FFHQ square [F, 1, 256, 256] in [0, 1]; None if the
             model does not see that.
@@ -24,6 +25,7 @@ class Encoding:
 
     latent: torch.Tensor
     features: dict[int, torch.Tensor]
+    gestures: torch.Tensor
     imprints: list[bytes | None] = field(repr=False)
     front: torch.Tensor | None = None
 

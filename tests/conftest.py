@@ -47,5 +47,17 @@ def photos(generator: MobileGenerator) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="session")
+def serious(generator: MobileGenerator) -> torch.Tensor:
+    """Somebody with closed lips [1, 3, 320, 320]."""
+    return F.interpolate(person(generator, 75), size=320, mode="area")
+
+
+@pytest.fixture(scope="session")
+def smiling(generator: MobileGenerator) -> torch.Tensor:
+    """Somebody who shows teeth [1, 3, 320, 320]."""
+    return F.interpolate(person(generator, 90), size=320, mode="area")
+
+
+@pytest.fixture(scope="session")
 def pipeline() -> Pipeline:
     return Pipeline.from_pretrained("mobile", device="cpu")

@@ -58,7 +58,8 @@ class Film:
         named = {id(one): who for who, one in self.faces[number].items()}
         noise = torch.randn(1, 4, 16, generator=torch.Generator().manual_seed(number)) * 0.1
         progress(1, 1)
-        return Encoding(WHO[[named.get(id(faces[0]), 0)]] + noise, {16: torch.zeros(1, 1, 16, 16)}, [self.imprint])
+        maps = {16: torch.zeros(1, 1, 16, 16)}
+        return Encoding(WHO[[named.get(id(faces[0]), 0)]] + noise, maps, torch.zeros(1, 8), [self.imprint])
 
     def disentangle(self, encoding: Encoding) -> tuple[Identity, Attributes]:
         found = [[] if one is None else [one] for one in encoding.imprints]

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from PIL import Image
 
 from dbaf.errors import NoFaceError, PictureError
 from dbaf.faces import Face, Selection, warp
+from dbaf.faces.gestures import GESTURES, gestures_of
 from dbaf.faces.mask import covered, to_square
 from dbaf.faces.occlusion import OcclusionNet
 from dbaf.images import from_pil, to_pil
-from dbaf.keys import Key, new_nonce
+from dbaf.keys import NONCE_BYTES, Key, new_nonce
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Identity, Result
 from dbaf.training import occluders
@@ -290,3 +292,31 @@ def test_a_run_can_be_stopped_anywhere(pipeline: Pipeline, anonymized: Result, g
         with pytest.raises(StoppedError):
             pipeline.anonymize(group, key, progress=stop)
     assert torch.equal(pipeline.anonymize(group, key).picture, anonymized.picture)  # it left nothing behind
+
+
+def test_who_smiles_smiles_with_a_new_face(
+    pipeline: Pipeline, serious: torch.Tensor, smiling: torch.Tensor, key: Key
+) -> None:
+    mouths = []
+    for picture in (serious, smiling):
+        (face,) = pipeline.detect(picture)
+        identity, attributes = pipeline.disentangle(pipeline.encode(picture, [face]))
+        pictures = [picture]
+        for number in range(3):
+            other = pipeline.anonymize_identity(identity, key, bytes([number]) * NONCE_BYTES, imprint=False)
+            pictures.append(pipeline.render(picture, [face], other, attributes).picture)
+        mouths.append(torch.cat([gestures_of(pipeline.finder.retrace(one, face.points)) for one in pictures])[:, :2])
+    closed, wide = mouths  # [4, 2] each: how far open and how wide, of the old face and three new ones
+    differ = (wide - closed)[0]
+    assert (differ > torch.tensor([0.1, 0.25])).all()
+    assert ((wide - closed)[1:] > 0.5 * differ).all()
+
+
+def test_what_goes_with_gestures_is_an_attribute(pipeline: Pipeline, smiling: torch.Tensor) -> None:
+    encoding = pipeline.encode(smiling, pipeline.detect(smiling))
+    identity, attributes = pipeline.disentangle(encoding)
+    torch.testing.assert_close(identity.code + attributes.code, encoding.latent)
+    wider = encoding.gestures + 0.2 * torch.eye(GESTURES)[1]
+    less, more = pipeline.disentangle(replace(encoding, gestures=wider))
+    torch.testing.assert_close(less.code + more.code, encoding.latent)
+    assert (more.code - attributes.code).norm() > 0.02 * encoding.latent.norm()

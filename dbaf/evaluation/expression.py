@@ -3,9 +3,8 @@
 Arriaga, Plöger & Valdenegro, "Real-time convolutional neural networks for emotion and gender classification", 2017
 (arXiv 1710.07557; github.com/oarriaga/face_classification, MIT).
 
-No judge is perfect: of 48 photos of LFW it gave 43 the same class after JPEG with quality 50, and 44 after mirroring,
-the face found anew each time. Of 150 whose face was cut out, enlarged to 512 px and put back, .79 kept their class: an
-agreement of .8 to .9 is as good as it gets.
+No judge is perfect: of 150 photos of lfw/val it gave .91 the same class after JPEG with quality 50, and .95 when the
+face was cut out, enlarged to 512 px and put back, the face found anew each time.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Stage 2: fit KRIA's identity coordinates on encoded photographs.
+"""Stage 2: fit what of a code goes with gestures, and KRIA's identity coordinates, on encoded photographs.
 
     python -m dbaf.training.anonymize --utkface UTKFACE --backbone mobilenet_v2.pth \
         --agesex age_gender_model-weights_manifest.json --expressions face_expression_model-weights_manifest.json
@@ -9,12 +9,13 @@ would end at the edge of a new face. What is read off photographs' codes
 says little about new faces. So a first KRIA's new faces are rendered and looked at as well (`dbaf.training.looks`), and
 what has changed in them is read off the change of the code.
 
-Each crowd's and style group's codes are whitened along their principal components. The directions in which what must
-stay changes most (`dbaf.training.keep`: skin colour, what the face does, age, origin; glasses) are taken out again,
-since a face that no longer suits neck, hair and the occasion looks wrong; in what is left of them no key moves
-everybody, since whole crowds would look alike and odd. All others are the coordinates that a key turns. The codes are
-those of `dbaf.training.codes`. Takes a quarter of an hour. Prints how much of the identity codes of photographs that
-were left out lies in the coordinates, and how far looks change all the same.
+How the mean identity code moves with the gestures of the face, perceived sex held, is the part "gestures"; what follows
+is fitted on what it leaves of the codes. Each crowd's and style group's codes are whitened along their principal
+components. The directions in which what must stay changes most (`dbaf.training.keep`: skin colour, what the face does,
+age, origin; glasses) are taken out again, since a face that no longer suits neck, hair and the occasion looks wrong; in
+what is left of them no key moves everybody, since whole crowds would look alike and odd. All others are the coordinates
+that a key turns. The codes are those of `dbaf.training.codes`. Takes half an hour on one core. Prints how much of the
+identity codes of photographs that were left out lies in the coordinates, and how far looks change all the same.
 """
 
 import argparse
@@ -26,26 +27,29 @@ import torch
 from rich.progress import track
 
 from dbaf.faces import FaceFinder
+from dbaf.faces.gestures import GESTURES, gestures
 from dbaf.faces.occlusion import OcclusionNet
 from dbaf.generators import load_generator
+from dbaf.gesture_code import GestureCode
 from dbaf.kria import KRIA, Crowd, KeyedTurn
 from dbaf.training.codes import load_coded
 from dbaf.training.common import LICENCE, compiled, load_cid, load_encoder
 from dbaf.training.keep import fringes, labelled, moving, visible
 from dbaf.training.latent import GROUPS, random_keys
 from dbaf.training.looks import LOOKS, Looks
+from dbaf.training.observe import in_square
 from dbaf.training.synthetic import BATCH
 from dbaf.weights.bundle import bundle_folder, load_network, save_part
 
 COMPONENTS = (64, 88, 16)  # principal components of each group; more make odder faces
 LEFT = (3, 4, 3)  # directions of a group that are taken out
-STRETCH, MOVE, LIMIT = 1.3, 1.25, 4.0
+STRETCH, MOVE, LIMIT = 1.35, 1.3, 4.2
 READINGS = (*LOOKS, "fringe")
 KEPT = ("man", "age", "glasses", "fringe")  # read off a code, kept exactly; with expressions two keys' faces are alike
 MADE, JUDGED = 2400, 400  # new faces that are looked at, and how many at the end
 LABELLED, SHOWN = 800, 50  # photographs with age and origin, and those at which it is measured what shows
 CHECKED = 60  # photographs left out of the fit
-READ, RIDGE = 200, 200.0  # principal components from which looks are read, and what is added to their squares
+READ_FROM, RIDGE = 200, 200.0  # principal components from which looks are read, and what is added to their squares
 
 
 @dataclass
@@ -74,12 +78,20 @@ def reading(codes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     By ridge regression on principal components.
     """
-    directions = torch.pca_lowrank(codes, min(READ, codes.shape[1] // 2), center=False, niter=6)[2]
+    directions = torch.pca_lowrank(codes, min(READ_FROM, codes.shape[1] // 2), center=False, niter=6)[2]
     deviation = (codes @ directions).square().mean(0).sqrt()
     read = directions / deviation
     white = codes @ read
     ridge = white.T @ white + RIDGE * torch.eye(white.shape[1])
     return (read @ torch.linalg.solve(ridge, white.T @ labels)).T
+
+
+def with_gestures(identity: torch.Tensor, doing: torch.Tensor, man: torch.Tensor) -> GestureCode:
+    """What of identity codes [N, L, dim] goes with gestures [N, GESTURES], at the same log odds of a man [N, 1]."""
+    code = GestureCode(*identity.shape[1:])
+    code.centre.copy_(doing.mean(0))
+    code.along.copy_(moving(identity.flatten(1), torch.cat([doing, man], 1))[:GESTURES].view_as(code.along))
+    return code
 
 
 def fit(
@@ -122,7 +134,7 @@ class Photographs:
     """Encoded photographs, the first CHECKED of which are left out of the fit.
 
     Attributes:
-        identity: codes [N, L, dim].
+        identity: codes [N, L, dim], less what goes with gestures.
         looks: labels [N, len(LOOKS)] of their pictures.
         fringe: of `fringes` [N, 1].
         shows: of `visible`, by group.
@@ -211,12 +223,17 @@ def main() -> None:
     coded = load_coded(args.photos, args.codes)
     encoded = coded["wplus"]
     fringe = fringes(coded["pictures"], coded["meshes"], load_network(bundle, "occlusion", OcclusionNet))
+    looks = looked_at(encoded)
     attributes = torch.cat([cid(part) for part in encoded.split(250)])
+    doing, train = gestures(in_square(coded["meshes"])), slice(CHECKED, None)
+    goes = with_gestures((encoded - attributes)[train], doing[train], looks[train, LOOKS.index("man")][:, None])
+    save_part(bundle, "gestures", goes.state_dict(), {"styles": encoded.shape[1], "dim": generator.dim}, LICENCE)
+    attributes += goes(doing)
     with torch.enable_grad():
         shows = grouped(visible(encoded[CHECKED : CHECKED + SHOWN], generator, finder))
-    people, labels = labelled(args.utkface, LABELLED, encoder, finder)
-    people = torch.cat([part - cid(part) for part in people.split(50)])
-    photos = Photographs(encoded - attributes, looked_at(encoded), fringe, shows, people, labels)
+    people, their_gestures, labels = labelled(args.utkface, LABELLED, encoder, finder)
+    people = torch.cat([part - cid(part) for part in people.split(50)]) - goes(their_gestures)
+    photos = Photographs(encoded - attributes, looks, fringe, shows, people, labels)
 
     ranks = [count - left - len(KEPT) for count, left in zip(COMPONENTS, LEFT, strict=True)]
     config: dict[str, Any] = {
@@ -238,14 +255,14 @@ def main() -> None:
         chosen = torch.randint(CHECKED, len(encoded), (count,), generator=rng)
         old, keys = photos.identity[chosen], random_keys(generator, count, rng)
         new = torch.cat([kria(one, key) for one, key in zip(old.split(1), keys.split(1), strict=True)])
-        looks = looked_at(new + attributes[chosen]) - photos.looks[chosen]
-        for name, part in zip(LOOKS, (looks.square().mean(0).sqrt() / photos.looks.std(0)).tolist(), strict=True):
+        change = looked_at(new + attributes[chosen]) - photos.looks[chosen]
+        for name, part in zip(LOOKS, (change.square().mean(0).sqrt() / photos.looks.std(0)).tolist(), strict=True):
             print(f"{name} changes by {part:.2f} of the deviation between photographs, n = {count}")
-        return (new - old).flatten(1), looks
+        return (new - old).flatten(1), change
 
-    ours, looks = photos.identity[CHECKED:].flatten(1), photos.looks[CHECKED:]
-    codes, seen = [ours - ours.mean(0)], [looks - looks.mean(0)]
-    hanging = reading(codes[0], fringe[CHECKED:] - fringe[CHECKED:].mean())  # [1, L * dim]
+    ours = photos.identity[train].flatten(1)
+    codes, seen = [ours - ours.mean(0)], [looks[train] - looks[train].mean(0)]
+    hanging = reading(codes[0], fringe[train] - fringe[train].mean())  # [1, L * dim]
 
     def refit() -> None:
         readings = torch.cat([reading(torch.cat(codes), torch.cat(seen)), hanging])

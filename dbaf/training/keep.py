@@ -14,12 +14,13 @@ from rich.progress import track
 
 from dbaf.encoders.compact import SIZE, CompactEncoder
 from dbaf.faces import FaceFinder
+from dbaf.faces.gestures import gestures, gestures_of
 from dbaf.faces.mask import inner_mask, reach, to_square
 from dbaf.faces.mesh import INPUT
 from dbaf.faces.occlusion import STRANDS, OcclusionNet, around_features
 from dbaf.generators import Generator
 from dbaf.training.composites import POINTS
-from dbaf.training.observe import gestures, in_square, mesh_view
+from dbaf.training.observe import in_square, mesh_view
 from dbaf.training.photos import central_face, scaled
 
 SMALL = 128  # px of the previews
@@ -68,11 +69,12 @@ def fringes(pictures: torch.Tensor, meshes: torch.Tensor, net: OcclusionNet) -> 
 @torch.no_grad()
 def labelled(
     folder: Path, count: int, encoder: CompactEncoder, finder: FaceFinder
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Photographs named as UTKFace's are, `age_sex_origin_...`: W+ codes [N, L, dim], and age and origin [N, 4]."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Photographs named as UTKFace's are, `age_sex_origin_...`: W+ codes [N, L, dim], gestures [N, GESTURES], and age
+    and origin [N, 4]."""
     photos = sorted(folder.iterdir())
     random.Random(0).shuffle(photos)
-    codes, labels = [], []
+    codes, doing, labels = [], [], []
     for photo in track(photos[:count], "labels"):
         square = central_face(photo, finder)
         if square is None or photo.name.count("_") < 3:  # some names lack a label
@@ -80,9 +82,10 @@ def labelled(
         face = finder.retrace(square, POINTS)
         reached = reach(to_square(face.mesh[:, :2], face.quad))[None].float()
         codes.append(encoder(square * inner_mask(reached, SIZE))[0])
+        doing.append(gestures_of(face))
         age, _, origin = (int(number) for number in photo.name.split("_")[:3])
         labels.append([age / YEARS, *(float(origin == one) for one in ORIGINS)])
-    return torch.cat(codes), torch.tensor(labels)
+    return torch.cat(codes), torch.cat(doing), torch.tensor(labels)
 
 
 def moving(coordinates: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ from dbaf.encoders.compact import SIZE, CompactEncoder
 from dbaf.encoders.mobilenet import MobileNetV2
 from dbaf.encoders.refine import feedback
 from dbaf.faces import FaceFinder
+from dbaf.faces.gestures import gestures
 from dbaf.faces.mask import inner_mask, reach
 from dbaf.faces.mesh import INPUT
 from dbaf.generators import Generator, load_generator
@@ -32,7 +33,7 @@ from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_encoder, s
 from dbaf.training.encoder import EYES, FROZEN, perceptual, start_from_imagenet
 from dbaf.training.faceapi import ExpressionFeatures
 from dbaf.training.mobilefacenet import MobileFaceNet
-from dbaf.training.observe import gestures, in_square, mesh_view
+from dbaf.training.observe import in_square, mesh_view
 from dbaf.training.photos import load_photos, scaled
 from dbaf.training.synthetic import sample_wplus
 from dbaf.weights.bundle import bundle_folder, load_part, save_part

@@ -11,7 +11,6 @@ from dbaf.training.mobilefacenet import MobileFaceNet
 
 COARSE = 12  # px, side of the coarse picture
 RAW = 2 * POINTS + 3 * COARSE**2  # numbers of the mesh and the coarse picture
-EYE_CORNERS = (33, 133, 362, 263)
 
 
 def mesh_view(pictures: torch.Tensor) -> torch.Tensor:
@@ -22,35 +21,6 @@ def mesh_view(pictures: torch.Tensor) -> torch.Tensor:
 def in_square(mesh: torch.Tensor) -> torch.Tensor:
     """Mesh [B, 468, 2] in sides of the mesh's view -> square coordinates of the FFHQ crop."""
     return (mesh * 230 + torch.tensor([13.0, 26.0]).to(mesh)) / 256
-
-
-def gestures(mesh: torch.Tensor) -> torch.Tensor:
-    """What a face does: mouth open, wide, curved; left and right eye open; inner and outer brows up, and apart.
-
-    Args:
-        mesh: [B, 468, 2], upright.
-
-    Returns:
-        [B, 8], in distances of the eyes.
-    """
-    corners = mesh[:, list(EYE_CORNERS)]
-    left, right = corners[:, :2].mean(1), corners[:, 2:].mean(1)
-    level, height = (left + right)[:, 1] / 2, mesh[..., 1]
-
-    def apart(one: int, other: int) -> torch.Tensor:
-        return (mesh[:, one] - mesh[:, other]).norm(dim=1)
-
-    lengths = (
-        apart(13, 14),
-        apart(61, 291),
-        (height[:, 61] + height[:, 291] - height[:, 13] - height[:, 14]) / 2,
-        apart(159, 145),
-        apart(386, 374),
-        level - (height[:, 55] + height[:, 285]) / 2,
-        level - (height[:, 70] + height[:, 300]) / 2,
-        apart(55, 285),
-    )
-    return torch.stack(lengths, 1) / (left - right).norm(dim=1).detach()[:, None]
 
 
 @torch.no_grad()

@@ -2,8 +2,9 @@
 
 import torch
 
+from dbaf.faces.gestures import GESTURES
 from dbaf.kria import KeyedTurn
-from dbaf.training.anonymize import Components, fit, raising, reading
+from dbaf.training.anonymize import Components, fit, raising, reading, with_gestures
 
 WIDTH, COMPONENTS = 64, 24
 
@@ -89,3 +90,15 @@ def test_a_label_is_read_off_codes_and_raised_without_a_coordinate() -> None:
     torch.testing.assert_close(exact[0] @ along, torch.tensor(1.0))
     torch.testing.assert_close(along @ turn.whiten, torch.zeros(turn.rank), atol=1e-3, rtol=0)
     torch.testing.assert_close(turn.colour @ exact[0], torch.zeros(turn.rank), atol=1e-3, rtol=0)
+
+
+def test_what_goes_with_gestures_is_found_and_sex_is_not_part_of_it() -> None:
+    doing, along = torch.randn(400, GESTURES, generator=rng()), torch.randn(GESTURES, 3, 5, generator=rng(1))
+    man = doing[:, :1] + 0.5 * torch.randn(400, 1, generator=rng(2))  # people who do the first are often men
+    looks = torch.randn(3, 5, generator=rng(3))
+    people = 2 + torch.einsum("bg,gld->bld", doing, along) + man[..., None] * looks
+    code = with_gestures(people, doing, man)
+    torch.testing.assert_close(code.along, along, atol=1e-3, rtol=0)
+    rest = people - code(doing)
+    torch.testing.assert_close(rest, rest.mean(0) + (man - man.mean())[..., None] * looks)
+    assert float(code(doing.mean(0, keepdim=True)).abs().max()) < 1e-5

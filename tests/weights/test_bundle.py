@@ -100,6 +100,7 @@ def test_embedded_bundle_is_whole_and_small() -> None:
         "detector",
         "encoder",
         "generator",
+        "gestures",
         "imprint",
         "kria",
         "landmarks",

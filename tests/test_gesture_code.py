@@ -1,0 +1,18 @@
+"""What of a code goes with gestures: a linear function, zero for those of people at large."""
+
+import torch
+
+from dbaf.faces.gestures import GESTURES
+from dbaf.gesture_code import GestureCode
+
+
+def test_each_face_gets_its_own_and_people_at_large_none() -> None:
+    code = GestureCode(styles=3, dim=4)
+    code.centre.fill_(0.5)
+    code.along.copy_(torch.randn(GESTURES, 3, 4, generator=torch.Generator().manual_seed(0)))
+    usual = torch.full((1, GESTURES), 0.5)
+    wider = usual + torch.eye(GESTURES)[:1]
+    both = code(torch.cat([usual, wider]))  # [2, 3, 4]
+    assert both[0].abs().max() == 0
+    torch.testing.assert_close(both[1], code.along[0])
+    torch.testing.assert_close(both[1:], code(wider))
