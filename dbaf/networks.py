@@ -228,6 +228,7 @@ class Networks:
                 if coder and packed is not None:
                     latent[index], restored[index] = coder.unpack(packed), True
                     one = slice(index, index + 1)
+                    # what goes with gestures: those of the picture, which the restored face shares
                     doing = identity.latent[one] - identity.code[one] - self.cid(identity.latent[one])
                     code[one] = latent[one] - self.cid(latent[one]) - doing
         return Identity(code, latent, [[] for _ in restored], restored)
