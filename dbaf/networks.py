@@ -53,6 +53,8 @@ class Networks:
         self.gesture_code = load_network(folder, "gestures", GestureCode, device) if "gestures" in held else None
         self.occlusion = load_network(folder, "occlusion", OcclusionNet, device) if "occlusion" in held else None
         styles = {"generator": self.generator.styles, "encoder": self.encoder.styles, "cid": sum(self.cid.groups)}
+        if self.gesture_code is not None:
+            styles["gestures"] = self.gesture_code.along.shape[1]
         if len(set(styles.values())) > 1:
             raise WeightsError(
                 f"The parts of {folder} do not fit: lengths of W+ are {styles}. Convert them for one size."
