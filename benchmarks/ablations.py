@@ -62,14 +62,10 @@ def no_gesture_code(pipeline: Pipeline) -> None:
 
 def identity_removed(pipeline: Pipeline) -> None:
     assert isinstance(pipeline.kria, KRIA)
-    kria, dim = pipeline.kria, pipeline.generator.dim
-
-    def centre(code: torch.Tensor) -> torch.Tensor:
-        """Of the crowd that a code [1, L, dim] is like."""
-        return torch.cat([turn.centre.view(-1, dim) for turn, _ in kria.crowd(code, True).parts(code)])[None]
+    kria = pipeline.kria
 
     def removed(identity: Identity, *_: Any, **__: Any) -> Identity:
-        codes = torch.cat([centre(code) for code in identity.code.split(1)])
+        codes = torch.cat([kria.middle_of(code) for code in identity.code.split(1)])
         return Identity(codes, identity.latent, [[]] * len(codes), [False] * len(codes))
 
     pipeline.anonymize_identity = removed  # type: ignore[method-assign]

@@ -1,11 +1,11 @@
 """KRIA: key-authorized reversible identity anonymization (the role it has in DBAF, arXiv 2311.08786).
 
 It maps an identity code and a latent key to another identity code, and back again. The paper trains one MLP to do both.
-Here it is exact by construction: in each style group, the whitened coordinates that carry identity are reflected across
-a subspace that the key chooses, stretched, moved by what else the key chooses, and held within a limit. The reflection
-takes the new identity away from the old one; the move keeps two keys' faces apart, and the stretch people under one
-key; far beyond what is found in people, faces look odd. (The paper's MLP, given the same minutes on a CPU, gave
-everybody the key's face and lost the way back; see CHANGELOG.)
+Here it is exact by construction: nearly all of the code's principal components, whitened, are reflected across
+subspaces that the key chooses, moved by what else the key chooses, and held within a distance of the middle. So new
+codes are about as far out as those of people are, whatever the old ones were like: faces further out look odd. All
+styles are turned together, since a face whose coarse and fine styles are of two people looks odd, too. (The paper's
+MLP, given the same minutes on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
 
 People who look like women and people who look like men have coordinates of their own: a reflection across the middle of
 all gave women beards. A score tells them apart that no key changes, so that it is the same on the way back. Those of
@@ -17,36 +17,38 @@ from torch import nn
 
 SHORT = 0.995  # of the limit: beyond it, where only errors lie, the way back would lead three limits away and further
 CROWDS = 3  # people with a score up to 0 (women), above 0 (men), and all of them
+PARTS = 3  # of the coordinates, each with its own part of the key: telling people apart best, less, and least
+TURNED = 0.7  # share of the dimensions of each part that are reflected
 
 
 class KRIA(nn.Module):
     """(identity code, latent key) -> identity code.
 
     Args:
-        groups: number of consecutive styles in the coarse, medium and fine group; they sum to L.
-        ranks: identity coordinates of each group.
+        styles: L.
+        components: principal components of the codes.
+        rank: coordinates, fewer than components.
         stretch: factor on the coordinates.
         move: standard deviation, over keys, of what is added to them.
-        limit: largest coordinate of a new identity.
+        limit: the largest root mean square of a new identity's coordinates, which is 1 in people at large.
         dim: width of the codes.
     """
 
+    mean: torch.Tensor
+    basis: torch.Tensor
     score: torch.Tensor
     middle: torch.Tensor
 
     def __init__(
-        self,
-        groups: tuple[int, ...],
-        ranks: tuple[int, ...],
-        stretch: float,
-        move: float,
-        limit: float,
-        dim: int = 512,
+        self, styles: int, components: int, rank: int, stretch: float, move: float, limit: float, dim: int = 512
     ) -> None:
         super().__init__()
-        self.groups = list(groups)
-        self.crowds = nn.ModuleList(Crowd(groups, ranks, stretch, move, limit, dim) for _ in range(CROWDS))
-        self.register_buffer("score", torch.zeros(sum(groups), dim))
+        self.ranks = [len(part) for part in torch.arange(rank).tensor_split(PARTS)]
+        self.crowds = nn.ModuleList(Crowd(components, rank) for _ in range(CROWDS))
+        self.turns = nn.ModuleList(KeyedTurn(part, stretch, move, limit, dim) for part in self.ranks)
+        self.register_buffer("mean", torch.zeros(styles, dim))
+        self.register_buffer("basis", torch.zeros(styles, dim, components))  # orthonormal
+        self.register_buffer("score", torch.zeros(styles, dim))
         self.register_buffer("middle", torch.zeros(()))
 
     def forward(
@@ -56,29 +58,34 @@ class KRIA(nn.Module):
 
         Args:
             identity: identity codes I [B, L, dim].
-            key: latent keys, one w for each style group [B, groups, dim].
+            key: latent keys, one w for each part of the coordinates [B, PARTS, dim].
             back: recover.
             keep_looks: keep perceived sex and age; the same for there and back.
 
         Returns:
             Identity codes [B, L, dim].
         """
-        codes = zip(identity.split(1), key.split(1), strict=True)
-        return torch.cat([self.crowd(one, keep_looks)(one, its, back) for one, its in codes])
+        return torch.cat(
+            [
+                self._turned(one, its, self.crowd(one, keep_looks), back)
+                for one, its in zip(identity.split(1), key.split(1), strict=True)
+            ]
+        )
 
     def hold(self, identity: torch.Tensor, held: torch.Tensor, keep_looks: bool = True) -> torch.Tensor:
         """Identity codes [B, L, dim] with those coordinates that a key turns, and the score, taken from others' [B, L,
         dim]."""
-        return torch.cat(
-            [
-                self.crowd(other, keep_looks).hold(one, other, self.scored(other) - self.scored(one))
-                for one, other in zip(identity.split(1), held.split(1), strict=True)
-            ]
-        )
+        whole = []
+        for one, other in zip(identity.split(1), held.split(1), strict=True):
+            crowd = self.crowd(other, keep_looks)
+            raised = one + self._written((self.scored(other) - self.scored(one)) * crowd.along)
+            change = crowd.read(self._components(other)) - crowd.read(self._components(raised))
+            whole.append(raised + self._written(change @ crowd.colour))
+        return torch.cat(whole)
 
     def coordinates(self, identity: torch.Tensor) -> torch.Tensor:
-        """The whitened coordinates [B, sum of ranks] that a key turns, of identity codes [B, L, dim], each's own."""
-        return torch.cat([self.crowd(one, True).coordinates(one) for one in identity.split(1)])
+        """The whitened coordinates [B, rank] that a key turns, of identity codes [B, L, dim], each's own."""
+        return torch.cat([self.crowd(one, True).read(self._components(one)) for one in identity.split(1)])
 
     def scored(self, identity: torch.Tensor) -> torch.Tensor:
         """Of a code [1, L, dim]: below 0 for who looks like a woman, above for who looks like a man."""
@@ -90,91 +97,86 @@ class KRIA(nn.Module):
         assert isinstance(crowd, Crowd)
         return crowd
 
+    def middle_of(self, identity: torch.Tensor) -> torch.Tensor:
+        """The mean identity code [1, L, dim] of the crowd that a code [1, L, dim] is like."""
+        return self.mean + self._written(self.crowd(identity, True).centre)
+
+    def _turned(self, identity: torch.Tensor, key: torch.Tensor, crowd: "Crowd", back: bool) -> torch.Tensor:
+        x = crowd.read(self._components(identity))  # [1, rank]
+        parts = zip(self.turns, x.split(self.ranks, 1), key.unbind(1), strict=True)
+        y = torch.cat([turn(part, its, back) for turn, part, its in parts], 1)
+        return identity + self._written((y - x) @ crowd.colour)
+
+    def _components(self, identity: torch.Tensor) -> torch.Tensor:
+        """Identity codes [B, L, dim] -> [B, components]."""
+        return torch.einsum("bld,ldc->bc", identity - self.mean, self.basis)
+
+    def _written(self, components: torch.Tensor) -> torch.Tensor:
+        """The change [1, L, dim] of a code that goes with one of its components [1, components] or [components]."""
+        return torch.einsum("bc,ldc->bld", components.view(1, -1), self.basis)
+
 
 class Crowd(nn.Module):
-    """Identity coordinates of one kind of people, for one code at a time. Arguments as for `KRIA`."""
-
-    along: torch.Tensor
-
-    def __init__(
-        self, groups: tuple[int, ...], ranks: tuple[int, ...], stretch: float, move: float, limit: float, dim: int
-    ) -> None:
-        super().__init__()
-        self.groups = list(groups)
-        self.turns = nn.ModuleList(
-            KeyedTurn(styles * dim, rank, stretch, move, limit, dim) for styles, rank in zip(groups, ranks, strict=True)
-        )
-        self.register_buffer("along", torch.zeros(sum(groups), dim))  # raises the score by 1, and no coordinate
-
-    def parts(self, identity: torch.Tensor) -> list[tuple["KeyedTurn", torch.Tensor]]:
-        """The turn of each style group, and what of a code [1, L, dim] belongs to it [1, width]."""
-        split = identity.split(self.groups, 1)
-        return [(turn, part.flatten(1)) for turn, part in zip(self.turns, split, strict=True)]  # type: ignore[misc]
-
-    def forward(self, identity: torch.Tensor, key: torch.Tensor, back: bool) -> torch.Tensor:
-        """As `KRIA.forward`, with B = 1."""
-        turned = [turn(part, key[:, index], back) for index, (turn, part) in enumerate(self.parts(identity))]
-        return torch.cat(turned, 1).view_as(identity)
-
-    def coordinates(self, identity: torch.Tensor) -> torch.Tensor:
-        """As `KRIA.coordinates`, with B = 1."""
-        return torch.cat([turn.read(part) for turn, part in self.parts(identity)], 1)
-
-    def hold(self, identity: torch.Tensor, held: torch.Tensor, more: torch.Tensor) -> torch.Tensor:
-        """As `KRIA.hold`, with B = 1; `more` is what the score rises by."""
-        raised = identity + more * self.along
-        pairs = zip(self.parts(raised), self.parts(held), strict=True)
-        moves = [(turn.read(other) - turn.read(part)) @ turn.colour for (turn, part), (_, other) in pairs]
-        return raised + torch.cat(moves, 1).view_as(identity)
-
-
-class KeyedTurn(nn.Module):
-    """Reflects, stretches, moves and limits the whitened identity coordinates of one style group.
-
-    The part of a code that lies in the key's subspace changes its sign. With half of the dimensions the new coordinates
-    would not correlate with the old ones, over keys, nor with those under another key. The subspace has 7 of 10, since
-    what stays in a picture speaks for the old identity; with more, two keys' faces are too much alike. A random
-    matrix mixes the key and what it gives when its entries are passed on round and round: vectors that span the
-    subspace.
-    """
+    """Identity coordinates of one kind of people. Arguments as for `KRIA`."""
 
     centre: torch.Tensor
     whiten: torch.Tensor
     colour: torch.Tensor
+    along: torch.Tensor
+
+    def __init__(self, components: int, rank: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(components))  # their mean
+        self.register_buffer("whiten", torch.zeros(components, rank))  # components -> coordinates of unit variance
+        self.register_buffer("colour", torch.zeros(rank, components))  # and back: colour @ whiten = 1
+        self.register_buffer("along", torch.zeros(components))  # raises the score by 1, and no coordinate
+
+    def read(self, components: torch.Tensor) -> torch.Tensor:
+        """components [B, components] -> whitened coordinates [B, rank]."""
+        return (components - self.centre) @ self.whiten
+
+
+class KeyedTurn(nn.Module):
+    """Reflects, stretches, moves and limits some of the whitened coordinates: a part of them.
+
+    What lies in the key's subspace changes its sign. With half of the dimensions the new coordinates would not
+    correlate with the old ones, over keys, nor with those under another key. The subspace has TURNED of them, since
+    what stays in a picture speaks for the old identity; with more, two keys' faces are too much alike. A random matrix
+    mixes the key and what it gives when its entries are passed on round and round: vectors that span the subspace.
+    """
+
     key_centre: torch.Tensor
     key_scale: torch.Tensor
     mixer: torch.Tensor
     mover: torch.Tensor
 
-    def __init__(self, width: int, rank: int, stretch: float, move: float, limit: float, dim: int) -> None:
+    def __init__(self, rank: int, stretch: float, move: float, limit: float, dim: int) -> None:
         super().__init__()
-        self.rank, self.turned = rank, 7 * rank // 10
+        self.turned = round(TURNED * rank)
         self.stretch, self.move, self.limit = stretch, move, limit
-        self.register_buffer("centre", torch.zeros(width))  # mean identity code
-        self.register_buffer("whiten", torch.zeros(width, rank))  # code -> coordinates of unit variance
-        self.register_buffer("colour", torch.zeros(rank, width))  # and back: colour @ whiten = 1
         self.register_buffer("key_centre", torch.zeros(dim))
         self.register_buffer("key_scale", torch.ones(dim))
         self.register_buffer("mixer", torch.zeros(dim, rank))  # key -> a vector of the span
         self.register_buffer("mover", torch.zeros(dim, rank))  # key -> move, of unit variance over keys
 
-    def read(self, code: torch.Tensor) -> torch.Tensor:
-        """code [B, width] -> whitened coordinates [B, rank]."""
-        return (code - self.centre) @ self.whiten
-
-    def forward(self, code: torch.Tensor, key: torch.Tensor, back: bool) -> torch.Tensor:
-        """code [B, width], key [B, dim] -> [B, width]."""
+    def forward(self, x: torch.Tensor, key: torch.Tensor, back: bool) -> torch.Tensor:
+        """coordinates [B, rank], key [B, dim] -> [B, rank]."""
         key = (key - self.key_centre) / self.key_scale
-        span = torch.stack([key.roll(places, 1) @ self.mixer for places in range(self.turned)], 2)
-        basis = torch.linalg.qr(span).Q  # [B, rank, turned]
+        span = torch.stack([key.roll(places, 1) for places in range(self.turned)], 1) @ self.mixer
+        basis = torch.linalg.qr(span.transpose(1, 2)).Q  # [B, rank, turned]
         move = self.move * (key @ self.mover)  # [B, rank]
-        x = self.read(code)
         if back:
-            free = self.limit * torch.atanh((x / self.limit).clamp(-SHORT, SHORT))
-            y = reflected((free - move) / self.stretch, basis)
-        else:
-            y = self.limit * torch.tanh((self.stretch * reflected(x, basis) + move) / self.limit)
-        return code + (y - x) @ self.colour
+            size = (size_of(x) / self.limit).clamp(max=SHORT)
+            free = x / size * torch.atanh(size)
+            return reflected((free - move) / self.stretch, basis)
+        free = self.stretch * reflected(x, basis) + move
+        size = size_of(free) / self.limit
+        return free / size * torch.tanh(size)
+
+
+def size_of(x: torch.Tensor) -> torch.Tensor:
+    """The root mean square [B, 1] of each x [B, rank]."""
+    return x.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
 
 
 def reflected(x: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ import torch
 
 from dbaf.cid import CID
 from dbaf.encoders.compact import FEATURE_CHANNELS, CompactEncoder
-from dbaf.kria import KRIA, Crowd
+from dbaf.kria import CROWDS, KRIA, Crowd
 from dbaf.kria_mlp import MlpKRIA
 from dbaf.maar import MAAR
 
@@ -59,19 +59,25 @@ def test_the_paper_s_kria_gives_every_group_its_key() -> None:
 
 
 def fitted_kria() -> KRIA:
-    """Coordinates are orthonormal directions of the code space, others for each crowd, that do not move the score."""
-    kria = KRIA(GROUPS, ranks=(12, 12, 6), stretch=1.4, move=0.8, limit=4.0, dim=32)
+    """Of 41 components, whose coordinates, others for each crowd, do not move the score."""
+    components, rank = 41, 30
+    kria = KRIA(7, components, rank, stretch=1.1, move=0.9, limit=3.0, dim=32)
     kria.score.copy_(noise(7, 32) / 15)
+    score = kria.score.view(1, -1)
+    basis = torch.linalg.qr(torch.cat([score, noise(components - 1, 7 * 32, seed=1)]).T).Q  # [L * dim, components]
+    kria.basis.copy_(basis.view_as(kria.basis))
+    score = score @ basis
     for number, crowd in enumerate(kria.crowds):
         assert isinstance(crowd, Crowd)
-        for turn, score in crowd.parts(kria.score[None]):
-            directions = noise(len(turn.centre), turn.rank, seed=number)
-            basis = torch.linalg.qr(torch.cat([score.T, directions], 1)).Q[:, 1:]
-            turn.whiten.copy_(2 * basis)
-            turn.colour.copy_(basis.T / 2)
-            turn.mixer.copy_(noise(*turn.mixer.shape))
-            turn.mover.copy_(noise(*turn.mover.shape) / len(turn.mover) ** 0.5)
-        crowd.along.copy_(kria.score / kria.score.square().sum())
+        directions = noise(components, rank, seed=number)
+        axes = torch.linalg.qr(torch.cat([score.T, directions], 1)).Q[:, 1:]
+        crowd.centre.copy_(noise(components, seed=CROWDS + number))
+        crowd.whiten.copy_(2 * axes)
+        crowd.colour.copy_(axes.T / 2)
+        crowd.along.copy_(score[0] / score.square().sum())
+    for turn in kria.turns:
+        turn.mixer.copy_(noise(*turn.mixer.shape))
+        turn.mover.copy_(noise(*turn.mover.shape) / len(turn.mover) ** 0.5)
     return kria.eval()
 
 
@@ -85,6 +91,18 @@ def test_kria_leads_back_under_the_same_key_only() -> None:
     assert (kria(hidden, keys.roll(1, 0), back=True) - codes).abs().mean() > 0.1
     assert (kria(codes, keys.roll(1, 0)) - hidden).abs().mean() > 0.1
     alone_is_the_same(kria, codes, keys)
+
+
+@torch.no_grad()
+def test_no_new_identity_is_further_out_than_the_limit_and_from_there_a_way_leads_back() -> None:
+    kria = fitted_kria()
+    codes, keys = 300 * noise(3, 7, 32, seed=9), noise(3, 3, 32)
+    hidden = kria(codes, keys)
+    for part in kria.coordinates(hidden).split(kria.ranks, 1):
+        assert 2.9 < float(part.square().mean(1).sqrt().min())
+        assert float(part.square().mean(1).sqrt().max()) < 3.001
+    back = kria(hidden, keys, back=True)
+    assert torch.cosine_similarity(kria.coordinates(back), kria.coordinates(codes)).min() > 0.9
 
 
 @torch.no_grad()

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from dbaf.encoders.mobilenet import MobileNetV2
 from dbaf.training.encoder import start_from_imagenet
 from dbaf.training.faceapi import AgeSexNet, ExpressionFeatures
-from dbaf.training.keep import YEARS
 from dbaf.training.photos import scaled
 
 EXPRESSIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
@@ -22,6 +21,7 @@ LOOKS = ("man", "age", "glasses", *EXPRESSIONS)
 STRIP = (slice(82, 174), slice(36, 220))  # rows and columns of the eyes in an FFHQ crop of 256 px
 SURE = 0.99  # the largest probability of a sex that counts
 BATCH = 25
+YEARS = 20.0  # of age, count as one
 
 
 class Looks:

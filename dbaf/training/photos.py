@@ -2,11 +2,13 @@
 
     python -m dbaf.training.photos lfw/train utkface occluded/train --recogniser MobileFaceNet.tflite
 
-The face nearest the middle of each photo. Shards of 200; a shard that exists is skipped, and `--part 0/2` and
-`--part 1/2` share the work between two processes. Photographs of real people: the folder never enters the repository.
+Photographs in one sub-folder are of one person, others each of somebody else. The face nearest the middle of each
+photo. Shards of 200; a shard that exists is skipped, and `--part 0/2` and `--part 1/2` share the work between two
+processes. Photographs of real people: the folder never enters the repository.
 """
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import torch
@@ -15,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from dbaf.encoders.compact import SIZE
 from dbaf.errors import PictureError
-from dbaf.faces import FaceFinder, crop, main_face
+from dbaf.faces import FaceFinder, main_face
+from dbaf.faces.align import crop as cropped
 from dbaf.faces.mask import reach
 from dbaf.faces.mesh import POINTS
 from dbaf.images import read_picture
@@ -36,7 +39,7 @@ def load_photos(folder: Path, shards: str = "*") -> dict[str, torch.Tensor]:
 
     Returns:
         pictures [N, 3, 256, 256] uint8, embeddings [N, 192], attributes [N, RAW] raw, meshes [N, 468, 2] in sides of
-        the mesh's view, reach [N, DIRECTIONS] for `inner_mask`.
+        the mesh's view, reach [N, DIRECTIONS] for `inner_mask`, people [N] int64, the same for photographs of the same.
     """
     loaded = [load_file(path) for path in sorted(folder.glob(f"{shards}.safetensors"))]
     photos = {name: torch.cat([shard[name] for shard in loaded]) for name in loaded[0]}
@@ -50,6 +53,12 @@ def scaled(pictures: torch.Tensor) -> torch.Tensor:
     return pictures.float() / 127.5 - 1
 
 
+def person(photo: Path, folder: Path) -> int:
+    """A number for who is in a photograph of a folder."""
+    who = photo if photo.parent == folder else photo.parent
+    return int.from_bytes(hashlib.sha256(who.relative_to(folder).as_posix().encode()).digest()[:8], "big", signed=True)
+
+
 def central_face(path: Path, finder: FaceFinder) -> torch.Tensor | None:
     """FFHQ crop [1, 3, 256, 256] in [-1, 1] of the face nearest the middle of a photo; None if there is none."""
     try:
@@ -60,7 +69,7 @@ def central_face(path: Path, finder: FaceFinder) -> torch.Tensor | None:
     faces = finder.find(picture)
     if not faces:
         return None
-    return crop(picture, main_face(faces, picture).quad, SIZE)
+    return cropped(picture, main_face(faces, picture).quad, SIZE)
 
 
 @torch.no_grad()
@@ -84,12 +93,14 @@ def main() -> None:
             path = args.out / f"{name}-{start // SHARD:04d}.safetensors"
             if path.exists():
                 continue
-            crops = [c for photo in photos[start : start + SHARD] if (c := central_face(photo, finder)) is not None]
+            seen = {photo: central_face(photo, finder) for photo in photos[start : start + SHARD]}
+            crops = {photo: crop for photo, crop in seen.items() if crop is not None}
             if not crops:
                 continue
-            pictures = ((torch.cat(crops).clamp(-1, 1) + 1) * 127.5).round().byte()
+            people = torch.tensor([person(photo, folder) for photo in crops])
+            pictures = ((torch.cat(list(crops.values())).clamp(-1, 1) + 1) * 127.5).round().byte()
             embeddings, attributes = observe(pictures, recogniser, finder)
-            shard = {"pictures": pictures, "embeddings": embeddings, "attributes": attributes}
+            shard = {"pictures": pictures, "embeddings": embeddings, "attributes": attributes, "people": people}
             save_file(shard, path.with_suffix(".tmp"))
             path.with_suffix(".tmp").rename(path)
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from dbaf.errors import DbafError
 from dbaf.faces.mesh import POINTS
-from dbaf.training.codes import load_coded
+from dbaf.training.codes import chosen, load_coded
 from dbaf.training.observe import RAW
 
 
@@ -19,6 +19,7 @@ def written(folder: Path, index: list[int]) -> tuple[Path, Path]:
         "pictures": grey[:, None, None, None].expand(3, 3, 8, 8).contiguous(),
         "attributes": torch.rand(3, RAW, generator=torch.Generator().manual_seed(0)),
         "embeddings": torch.zeros(3, 192),
+        "people": torch.arange(3),
     }
     save_file(photos, folder / "photos.safetensors")
     codes = torch.tensor(index, dtype=torch.float16)[:, None, None].expand(-1, 2, 4).contiguous()
@@ -36,3 +37,11 @@ def test_every_code_stands_beside_its_photograph(tmp_path: Path) -> None:
 def test_codes_of_other_photographs_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DbafError, match=r"codes\.bin is not of the photographs"):
         load_coded(*written(tmp_path, [5]))
+
+
+def test_people_with_several_photographs_come_first() -> None:
+    people = torch.tensor([5, 1, 5, 2, 3, 2, 4, 2])
+    index = chosen(people, 6)
+    assert people[index].bincount()[[2, 5]].tolist() == [3, 2]
+    assert len(set(index.tolist())) == 6
+    assert sorted(chosen(people, 100).tolist()) == list(range(8))
