@@ -1,14 +1,14 @@
 """What of an identity code goes with what the face does: a part of the attributes.
 
 CID leaves some of the expression in the identity code, and a key that reflected it would turn a smile into its
-opposite. The mean identity code of people who do the same with mouth, eyes and brows, a linear function of their
-`gestures`, is therefore taken out and given to the attributes: who a face is, is how it differs from others in the same
-pose of its features. The paper has no such part; it asks this of CID's losses alone.
+opposite. How a person's identity code moves with mouth, eyes and brows, a linear function of their `gestures`, is
+therefore taken out and given to the attributes. The paper has no such part; it asks this of CID's losses alone.
 """
 
 import torch
 from torch import nn
 
+from dbaf.cid import CID
 from dbaf.faces.gestures import GESTURES
 
 
@@ -31,3 +31,12 @@ class GestureCode(nn.Module):
     def forward(self, gestures: torch.Tensor) -> torch.Tensor:
         """gestures [B, GESTURES] in distances of the eyes -> [B, L, dim], 0 for those of people at large."""
         return torch.einsum("bg,gld->bld", gestures - self.centre, self.along)
+
+
+def attribute_code(
+    cid: CID, gesture_code: GestureCode | None, latent: torch.Tensor, gestures: torch.Tensor
+) -> torch.Tensor:
+    """The attribute part [B, L, dim] of W+ codes [B, L, dim] of faces that do `gestures` [B, GESTURES]; the rest is the
+    identity code."""
+    found = cid(latent)
+    return found if gesture_code is None else found + gesture_code(gestures)

@@ -22,7 +22,7 @@ from dbaf.faces.gestures import gestures_of
 from dbaf.faces.mask import covered, inner_mask, reach, to_square
 from dbaf.faces.occlusion import STRANDS, OcclusionNet, around_features, spread
 from dbaf.generators import load_generator
-from dbaf.gesture_code import GestureCode
+from dbaf.gesture_code import GestureCode, attribute_code
 from dbaf.imprint import LatentCode, open_imprint, seal_imprint
 from dbaf.imprint.channel import FIRM
 from dbaf.imprint.faces import read_face, write_face
@@ -154,9 +154,8 @@ class Networks:
     @torch.no_grad()
     def disentangle(self, encoding: Encoding) -> tuple[Identity, Attributes]:
         """Split W+ codes into identity and attributes; a W+ code is the sum of its identity and attribute codes."""
-        code = torch.cat([self.cid(latent) for latent in encoding.latent.split(1)])
-        if self.gesture_code is not None:
-            code = code + torch.cat([self.gesture_code(gestures) for gestures in encoding.gestures.split(1)])
+        faces = zip(encoding.latent.split(1), encoding.gestures.split(1), strict=True)
+        code = torch.cat([attribute_code(self.cid, self.gesture_code, *face) for face in faces])
         found = [[] if sealed is None else [sealed] for sealed in encoding.imprints]
         who = Identity(encoding.latent - code, encoding.latent, found, [False] * len(code))
         return who, Attributes(code, encoding.features, encoding.front)

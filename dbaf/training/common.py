@@ -16,6 +16,7 @@ from torch import nn
 from dbaf.cid import CID
 from dbaf.encoders.compact import CompactEncoder
 from dbaf.errors import DbafError
+from dbaf.gesture_code import GestureCode
 from dbaf.images import to_pil
 from dbaf.kria import KRIA
 from dbaf.weights.bundle import load_network
@@ -44,6 +45,11 @@ def load_encoder(folder: Path) -> CompactEncoder:
 def load_cid(folder: Path) -> CID:
     """The CID of a bundle, frozen, for inference."""
     return load_network(folder, "cid", CID, DEVICE)
+
+
+def load_gestures(folder: Path) -> GestureCode:
+    """The gesture code of a bundle, frozen, for inference."""
+    return load_network(folder, "gestures", GestureCode, DEVICE)
 
 
 def load_kria(folder: Path) -> KRIA:

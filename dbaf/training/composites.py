@@ -19,11 +19,14 @@ from dbaf.encoders.compact import SIZE
 from dbaf.faces import FaceFinder, paste
 from dbaf.faces.align import crop
 from dbaf.faces.contour import bend
+from dbaf.faces.gestures import gestures
 from dbaf.faces.mask import reach, to_square
 from dbaf.generators import load_generator
+from dbaf.gesture_code import attribute_code
 from dbaf.training.codes import load_coded
-from dbaf.training.common import DEVICE, compiled, load_cid, load_kria
+from dbaf.training.common import DEVICE, compiled, load_cid, load_gestures, load_kria
 from dbaf.training.latent import random_keys
+from dbaf.training.observe import in_square
 from dbaf.training.photos import scaled
 from dbaf.training.synthetic import BATCH, SHARD
 from dbaf.weights.bundle import bundle_folder
@@ -60,9 +63,9 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     folder = bundle_folder("mobile")
     generator, finder = load_generator(folder).to(DEVICE), FaceFinder.from_bundle(folder)
-    cid, kria = load_cid(folder), load_kria(folder)
+    cid, goes, kria = load_cid(folder), load_gestures(folder), load_kria(folder)
     coded = load_coded(args.photos, args.codes)
-    photos, bank = coded["pictures"], coded["wplus"]
+    photos, bank, doing = coded["pictures"], coded["wplus"], gestures(in_square(coded["meshes"]))
     preview = compiled(generator.preview)
     for index in track(range(args.count // SHARD), "shards"):
         path = args.out / f"{args.seed:03d}-{index:04d}.safetensors"
@@ -72,9 +75,10 @@ def main() -> None:
         chosen = torch.randint(len(bank), (SHARD,), generator=rng)
         others = torch.randint(len(bank), (SHARD,), generator=rng)
         own, other = bank[chosen].to(DEVICE), bank[others].to(DEVICE)
-        attributes = cid(own)
+        attributes = attribute_code(cid, goes, own, doing[chosen].to(DEVICE))
+        identity = other - attribute_code(cid, goes, other, doing[others].to(DEVICE))
         keyed = kria(own - attributes, random_keys(generator, SHARD, rng))
-        wplus = (keyed if index % 2 else other - cid(other)) + attributes
+        wplus = (keyed if index % 2 else identity) + attributes
         with torch.autocast(DEVICE.type, torch.bfloat16):
             faces = torch.cat([preview(part).float().cpu() for part in wplus.split(BATCH)]).clamp(-1, 1)
         pictures = [

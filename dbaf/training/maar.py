@@ -16,12 +16,25 @@ import torch
 import torch.nn.functional as F
 
 from dbaf.encoders.compact import FEATURE_CHANNELS, SIZE
+from dbaf.faces.gestures import gestures
 from dbaf.faces.mask import inner_mask
 from dbaf.generators import load_generator
+from dbaf.gesture_code import attribute_code
 from dbaf.maar import MAAR
 from dbaf.training.augment import occlude
-from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_cid, load_encoder, load_kria, settings
+from dbaf.training.common import (
+    DEVICE,
+    LICENCE,
+    Run,
+    compiled,
+    load_cid,
+    load_encoder,
+    load_gestures,
+    load_kria,
+    settings,
+)
 from dbaf.training.latent import random_keys
+from dbaf.training.observe import in_square
 from dbaf.training.photos import load_photos
 from dbaf.weights.bundle import bundle_folder, save_part
 
@@ -38,7 +51,7 @@ def main() -> None:
     setting = settings("maar")
     bundle = bundle_folder("mobile")
     generator = load_generator(bundle).requires_grad_(False).to(DEVICE)
-    encoder, cid, kria = load_encoder(bundle), load_cid(bundle), load_kria(bundle)
+    encoder, cid, goes, kria = load_encoder(bundle), load_cid(bundle), load_gestures(bundle), load_kria(bundle)
     config: dict[str, Any] = {
         "channels": {str(px): channels for px, channels in FEATURE_CHANNELS.items()},
         "dim": generator.dim,
@@ -47,7 +60,7 @@ def main() -> None:
     optimiser = torch.optim.Adam(maar.parameters(), setting.peak_rate)
     run = Run(args.run, {"maar": maar, "optimiser": optimiser}, setting.steps)
     data = load_photos(args.photos)
-    photos = data["pictures"]
+    photos, doing = data["pictures"], gestures(in_square(data["meshes"]))
     # MAAR itself is not compiled: in bfloat16 its maxima are computed twice, not quite alike, and their gradient is NaN
     render = compiled(lambda code, noise=None: generator.preview(code, noise, SMALL))
     while run.step < setting.steps:
@@ -61,7 +74,7 @@ def main() -> None:
         with torch.no_grad():
             wplus, maps = encoder(x * mask)
             if torch.rand(1, generator=rng) > KEPT:
-                attributes = cid(wplus)
+                attributes = attribute_code(cid, goes, wplus, doing[index].to(DEVICE))
                 wplus = kria(wplus - attributes, random_keys(generator, setting.batch, rng)) + attributes
         small, front = (F.interpolate(whole, size=SMALL, mode="area") for whole in (x, front * mask))
         with torch.autocast(DEVICE.type, torch.bfloat16):
