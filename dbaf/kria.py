@@ -79,8 +79,7 @@ class KRIA(nn.Module):
         for one, other in zip(identity.split(1), held.split(1), strict=True):
             crowd = self.crowd(other, keep_looks)
             raised = one + self._written((self.scored(other) - self.scored(one)) * crowd.along)
-            change = crowd.read(self._components(other)) - crowd.read(self._components(raised))
-            whole.append(raised + self._written(change @ crowd.colour))
+            whole.append(self._with(raised, crowd, crowd.read(self._components(other))))
         return torch.cat(whole)
 
     def coordinates(self, identity: torch.Tensor) -> torch.Tensor:
@@ -105,7 +104,14 @@ class KRIA(nn.Module):
         x = crowd.read(self._components(identity))  # [1, rank]
         parts = zip(self.turns, x.split(self.ranks, 1), key.unbind(1), strict=True)
         y = torch.cat([turn(part, its, back) for turn, part, its in parts], 1)
-        return identity + self._written((y - x) @ crowd.colour)
+        return self._with(identity, crowd, y)
+
+    def _with(self, identity: torch.Tensor, crowd: "Crowd", x: torch.Tensor) -> torch.Tensor:
+        """An identity code [1, L, dim] with coordinates x [1, rank]."""
+        for _ in range(2):  # weights are rounded to fp16, so that once leaves an error of some thousandths
+            change = x - crowd.read(self._components(identity))
+            identity = identity + self._written(change @ crowd.colour)
+        return identity
 
     def _components(self, identity: torch.Tensor) -> torch.Tensor:
         """Identity codes [B, L, dim] -> [B, components]."""
