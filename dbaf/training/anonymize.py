@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from rich.progress import track
 
+from dbaf.errors import DbafError
 from dbaf.faces.gestures import gestures
 from dbaf.faces.occlusion import OcclusionNet
 from dbaf.generators import load_generator
@@ -89,7 +90,12 @@ def fit(crowd: Crowd, codes: torch.Tensor, people: torch.Tensor, exact: torch.Te
         codes: components of the codes of photographs [N, components].
         people: who is in them [N].
         exact: linear functions of the components that keep their values [E, components]; `along` raises the first.
+
+    Raises:
+        DbafError: there are too few photographs.
     """
+    if len(codes) <= 2 * codes.shape[1]:
+        raise DbafError(f"{len(codes)} photographs are too few for {codes.shape[1]} components. Encode more.")
     crowd.centre.copy_(codes.mean(0))
     variance, directions = torch.linalg.eigh((codes - crowd.centre).T.cov())
     write, read = directions * variance.sqrt(), directions / variance.sqrt()  # write @ white coordinates = components

@@ -1,8 +1,10 @@
 """KRIA's coordinates: whitened, in the order of how well they tell people apart, and not where what must stay would
 change."""
 
+import pytest
 import torch
 
+from dbaf.errors import DbafError
 from dbaf.faces.gestures import GESTURES
 from dbaf.kria import KRIA, Crowd
 from dbaf.training.anonymize import CHECKED, KEPT, READINGS, coordinates, fit, reading, with_gestures, within
@@ -54,6 +56,11 @@ def test_what_tells_people_apart_comes_first_and_what_does_not_is_left_out_first
     assert within(crowd.read(both), people).square().mean(0).diff().min() > -1e-5
     share = (crowd.whiten.T[:, 0] * both[:, 0].std()).square().sum()
     assert share < 0.05
+
+
+def test_too_few_photographs_are_an_error() -> None:
+    with pytest.raises(DbafError, match="40 photographs are too few for 24 components"):
+        fitted(codes()[:40], ALONE[:40])
 
 
 def test_people_are_told_from_their_photographs() -> None:
