@@ -15,7 +15,8 @@ both together serve who wants faces of any sex and age.
 import torch
 from torch import nn
 
-SHORT = 0.995  # of the limit: beyond it, where only errors lie, the way back would lead three limits away and further
+SHORT = 0.97  # of the limit: beyond it lie errors, which the way back would make many times as large
+FARTHEST = 1.8  # root mean square of the coordinates on the way back: wrong keys lead further, where faces look odd
 CROWDS = 3  # people with a score up to 0 (women), above 0 (men), and all of them
 PARTS = 3  # of the coordinates, each with its own part of the key: telling people apart best, less, and least
 TURNED = 0.7  # share of the dimensions of each part that are reflected
@@ -174,7 +175,8 @@ class KeyedTurn(nn.Module):
         if back:
             size = (size_of(x) / self.limit).clamp(max=SHORT)
             free = x / size * torch.atanh(size)
-            return reflected((free - move) / self.stretch, basis)
+            old = reflected((free - move) / self.stretch, basis)
+            return old * (FARTHEST / size_of(old)).clamp(max=1)
         free = self.stretch * reflected(x, basis) + move
         size = size_of(free) / self.limit
         return free / size * torch.tanh(size)

@@ -4,7 +4,7 @@ import torch
 
 from dbaf.cid import CID
 from dbaf.encoders.compact import FEATURE_CHANNELS, CompactEncoder
-from dbaf.kria import CROWDS, KRIA, Crowd
+from dbaf.kria import CROWDS, FARTHEST, KRIA, Crowd
 from dbaf.kria_mlp import MlpKRIA
 from dbaf.maar import MAAR
 
@@ -72,8 +72,8 @@ def fitted_kria() -> KRIA:
         directions = noise(components, rank, seed=number)
         axes = torch.linalg.qr(torch.cat([score.T, directions], 1)).Q[:, 1:]
         crowd.centre.copy_(noise(components, seed=CROWDS + number))
-        crowd.whiten.copy_(2 * axes)
-        crowd.colour.copy_(axes.T / 2)
+        crowd.whiten.copy_(axes / 2)  # coordinates of about 1, as those of people
+        crowd.colour.copy_(2 * axes.T)
         crowd.along.copy_(score[0] / score.square().sum())
     for turn in kria.turns:
         turn.mixer.copy_(noise(*turn.mixer.shape))
@@ -101,6 +101,9 @@ def test_no_new_identity_is_further_out_than_the_limit_and_from_there_a_way_lead
     for part in kria.coordinates(hidden).split(kria.ranks, 1):
         assert 2.9 < float(part.square().mean(1).sqrt().min())
         assert float(part.square().mean(1).sqrt().max()) < 3.001
+    for way in (keys, keys.roll(1, 0)):
+        for part in kria.coordinates(kria(hidden, way, back=True)).split(kria.ranks, 1):
+            assert float(part.square().mean(1).sqrt().max()) < FARTHEST + 0.001
     back = kria(hidden, keys, back=True)
     assert torch.cosine_similarity(kria.coordinates(back), kria.coordinates(codes)).min() > 0.9
 
