@@ -28,10 +28,10 @@ class KRIA(nn.Module):
     Args:
         styles: L.
         components: principal components of the codes.
-        rank: coordinates, fewer than components.
+        rank: coordinates of a code, whitened: of variance 1 in people at large; at most `components`.
         stretch: factor on the coordinates.
-        move: standard deviation, over keys, of what is added to them.
-        limit: the largest root mean square of a new identity's coordinates, which is 1 in people at large.
+        move: standard deviation, over keys, of what is added to each of them.
+        limit: the largest root mean square of a new identity's coordinates, in each part.
         dim: width of the codes.
     """
 
@@ -60,7 +60,7 @@ class KRIA(nn.Module):
         Args:
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each part of the coordinates [B, PARTS, dim].
-            back: recover.
+            back: recover; exact for coordinates of up to FARTHEST that were not brought to the limit.
             keep_looks: keep perceived sex and age; the same for there and back.
 
         Returns:

@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from dbaf.encoders.compact import SIZE
 from dbaf.errors import PictureError
-from dbaf.faces import FaceFinder, main_face
-from dbaf.faces.align import crop as cropped
+from dbaf.faces import FaceFinder, crop, main_face
 from dbaf.faces.mask import reach
 from dbaf.faces.mesh import POINTS
 from dbaf.images import read_picture
@@ -54,7 +53,7 @@ def scaled(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def person(photo: Path, folder: Path) -> int:
-    """A number for who is in a photograph of a folder."""
+    """A number of 64 bits for who is in a photograph of a folder: that of its sub-folder, or its own."""
     who = photo if photo.parent == folder else photo.parent
     return int.from_bytes(hashlib.sha256(who.relative_to(folder).as_posix().encode()).digest()[:8], "big", signed=True)
 
@@ -69,7 +68,7 @@ def central_face(path: Path, finder: FaceFinder) -> torch.Tensor | None:
     faces = finder.find(picture)
     if not faces:
         return None
-    return cropped(picture, main_face(faces, picture).quad, SIZE)
+    return crop(picture, main_face(faces, picture).quad, SIZE)
 
 
 @torch.no_grad()
@@ -94,11 +93,11 @@ def main() -> None:
             if path.exists():
                 continue
             seen = {photo: central_face(photo, finder) for photo in photos[start : start + SHARD]}
-            crops = {photo: crop for photo, crop in seen.items() if crop is not None}
-            if not crops:
+            squares = {photo: square for photo, square in seen.items() if square is not None}
+            if not squares:
                 continue
-            people = torch.tensor([person(photo, folder) for photo in crops])
-            pictures = ((torch.cat(list(crops.values())).clamp(-1, 1) + 1) * 127.5).round().byte()
+            people = torch.tensor([person(photo, folder) for photo in squares])
+            pictures = ((torch.cat(list(squares.values())).clamp(-1, 1) + 1) * 127.5).round().byte()
             embeddings, attributes = observe(pictures, recogniser, finder)
             shard = {"pictures": pictures, "embeddings": embeddings, "attributes": attributes, "people": people}
             save_file(shard, path.with_suffix(".tmp"))
