@@ -69,6 +69,16 @@ def test_the_quick_gradient_is_the_gradient(generator: MobileGenerator) -> None:
     x = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(0)).requires_grad_()
     kernel = torch.randn(8, 1, 3, 3, generator=torch.Generator().manual_seed(1))
     weights = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(2))
-    (quick,) = torch.autograd.grad((depthwise(x, kernel) * weights).sum(), x)
-    (slow,) = torch.autograd.grad((F.conv2d(x, kernel, padding=1, groups=8) * weights).sum(), x)
+    style = torch.randn(2, 8, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    quick = torch.autograd.grad((depthwise(x, style, kernel) * weights).sum(), (x, style))
+    plain = F.conv2d(x * style[:, :, None, None], kernel, padding=1, groups=8)
+    slow = torch.autograd.grad((plain * weights).sum(), (x, style))
     torch.testing.assert_close(quick, slow)
+
+
+@torch.no_grad()
+def test_one_map_is_convolved_as_many_are() -> None:
+    x = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(0))
+    style, kernel = torch.randn(2, 8), torch.randn(8, 1, 3, 3)
+    alone = [depthwise(one, its, kernel) for one, its in zip(x.split(1), style.split(1), strict=True)]
+    torch.testing.assert_close(torch.cat(alone), depthwise(x, style, kernel))
