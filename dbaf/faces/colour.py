@@ -1,4 +1,4 @@
-"""Colour of a new face matched to the picture around it."""
+"""Colour and sharpness of a new face matched to the picture that it is put into."""
 
 import math
 
@@ -9,6 +9,8 @@ REACH = 0.10  # sigma of the correction's blur, of the square: far coarser than 
 OUTLIER = 0.35  # log ratio from the common one at which skin against hair or background stops counting
 LIMIT = math.log(2.0)  # largest gain
 DIFFERENT = 0.25  # difference, of the range of 2, from which two surroundings are different things
+LEVELS = 5  # octaves in which detail is compared
+LEAST, MOST = 0.6, 1.6  # of the factors on it
 DARK = 0.03  # added to both sides of a ratio, so that nearly black pixels have one
 
 
@@ -44,6 +46,36 @@ def agreement(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
 def apply_gain(patch: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
     """Picture [1, 3, H, W] in [-1, 1] under the log gain of `seam_gain`; what is dark stays dark."""
     return (((patch + 1) / 2 + DARK) * gain.exp() - DARK).clamp(0, 1) * 2 - 1
+
+
+def match_detail(new: torch.Tensor, old: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """A new face that is as sharp, or as soft, as the old one was.
+
+    Of each band of a Laplacian pyramid (Burt & Adelson 1983) one number is compared, its mean contrast in the whole
+    face, so that no feature of the old face comes back.
+
+    Args:
+        new, old: [1, 3, S, S] in [-1, 1].
+        inside: [1, 1, S, S], weight of each pixel.
+
+    Returns:
+        [1, 3, S, S] in [-1, 1].
+    """
+    bands = []
+    for _ in range(LEVELS):
+        size = new.shape[-1]
+        new_half, old_half, inside_half = (F.avg_pool2d(one, 2, ceil_mode=True) for one in (new, old, inside))
+        band, wanted = (one - _enlarged(half, size) for one, half in ((new, new_half), (old, old_half)))
+        factor = ((inside * wanted).abs().sum() + 1e-6) / ((inside * band).abs().sum() + 1e-6)
+        bands.append(band * factor.clamp(LEAST, MOST))
+        new, old, inside = new_half, old_half, inside_half
+    for band in reversed(bands):
+        new = _enlarged(new, band.shape[-1]) + band
+    return new.clamp(-1, 1)
+
+
+def _enlarged(picture: torch.Tensor, size: int) -> torch.Tensor:
+    return F.interpolate(picture, size=size, mode="bilinear", align_corners=False)
 
 
 def _blur(picture: torch.Tensor, sigma: float) -> torch.Tensor:

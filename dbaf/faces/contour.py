@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from dbaf.faces.align import similarity
-from dbaf.faces.face import LEFT_EYE, LEFT_MOUTH, NOSE_TIP, OVAL, RIGHT_EYE, RIGHT_MOUTH, five_points
+from dbaf.faces.face import LEFT_EYE, LEFT_MOUTH, NOSE_TIP, RIGHT_EYE, RIGHT_MOUTH, five_points
+from dbaf.faces.mask import outline
 
 GRID = 64  # px, side at which the bend is worked out; it is smooth
+CONTOUR = 36  # points of it
 LIMIT = 0.12  # largest displacement of a contour point, of the square
 STIFFNESS = 1e-3  # of the spline: contour points of a profile nearly coincide
 # what keeps its shape: the features make the new identity
@@ -17,8 +19,10 @@ FEATURES = (*LEFT_EYE, *RIGHT_EYE, NOSE_TIP, 1, 6, LEFT_MOUTH, RIGHT_MOUTH, 0, 1
 def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
     """Move the contour of the face in a patch to that of the old face, and its features, as a whole, to the old ones.
 
-    A thin-plate spline (Bookstein 1989) through the contour points, the features and the border, which stays. The
+    A thin-plate spline (Bookstein 1989) through points of the contour, the features and the border, which stays. The
     features are moved by the similarity that takes the eyes to the old ones; mouths, which smile or not, have no say.
+    So laid, a contour point is moved to the old contour away from the middle. Contours are hulls: of a face that is
+    turned, the mesh's own oval lies on the hidden cheek, and its edge is elsewhere.
 
     Args:
         patch: [1, 3, S, S] in [-1, 1].
@@ -29,10 +33,12 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
         [1, 3, S, S] in [-1, 1].
     """
     new, old = new.detach().cpu().double(), old.detach().cpu().double()
-    target, features = old[list(OVAL)], new[list(FEATURES)]
-    matrix = similarity(five_points(new)[:2], five_points(old)[:2])
-    laid = features @ matrix[:, :2].T + matrix[:, 2]
-    move = new[list(OVAL)] - target  # where to look for what belongs at `target`
+    features, matrix = new[list(FEATURES)], similarity(five_points(new)[:2], five_points(old)[:2])
+    whole = new @ matrix[:, :2].T + matrix[:, 2]
+    laid, middle = whole[list(FEATURES)], old.mean(0)
+    target, source = outline(old, middle, CONTOUR), outline(whole, middle, CONTOUR)
+    source = torch.linalg.solve(matrix[:, :2], (source - matrix[:, 2]).T).T
+    move = source - target  # where to look for what belongs at `target`
     length = move.norm(dim=1, keepdim=True).clamp(min=1e-9)
     move = move * (LIMIT / length).clamp(max=1)
     side = torch.linspace(0, 1, 5, dtype=torch.float64)

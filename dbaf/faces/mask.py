@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 MARGIN = 0.5  # the mask is drawn over -0.5 to 1.5, so that it may be turned without leaving its canvas
 CANVAS = 512  # px
-WIDE, NARROW = 0.05, 0.025  # feather where old and new surroundings agree, and where not; of the square
+WIDE, NARROW = 0.05, 0.0125  # feather where old and new surroundings agree, and where not; of the square
+SOFT = 0.025  # ... and of `inner_mask`
 FOREHEAD = 1.06  # the mesh ends a little below most hairlines; measured from the eyes
 JAW = 1.02  # ... and the contour of the jaw itself must be covered; measured from the eyes
 CHEEKS = 1.01  # measured from the middle of the face
@@ -92,6 +93,15 @@ def reach(mesh: torch.Tensor) -> torch.Tensor:
     return (mesh @ _normals().to(mesh)).amax(dim=-2)
 
 
+def outline(mesh: torch.Tensor, middle: torch.Tensor, count: int) -> torch.Tensor:
+    """Where rays from a point `middle` [2] leave the hull of a mesh [468, 2] around it, to all sides: [count, 2]."""
+    angles = torch.arange(count, dtype=mesh.dtype) * (2 * math.pi / count)
+    rays = torch.stack([angles.cos(), angles.sin()], 1)  # [count, 2]
+    ahead = rays @ _normals().to(mesh)  # [count, DIRECTIONS]
+    far = (reach(mesh - middle) / ahead.clamp(min=1e-9)).masked_fill(ahead <= 0, math.inf)
+    return middle + far.amin(1, keepdim=True) * rays
+
+
 def inner_mask(reached: torch.Tensor, size: int) -> torch.Tensor:
     """The part of a square that a new face covers whole: inside the hull of the old mesh, with a soft edge.
 
@@ -107,7 +117,7 @@ def inner_mask(reached: torch.Tensor, size: int) -> torch.Tensor:
     for (x, y), far in zip(_normals().T.tolist(), reached.T, strict=True):
         distance = torch.maximum(distance, steps[None, None, :] * x + steps[None, :, None] * y - far[:, None, None])
     distance = F.interpolate(distance[:, None], size=size, mode="bilinear", align_corners=False)  # [B, 1, size, size]
-    return (-distance / NARROW).clamp(0, 1)
+    return (-distance / SOFT).clamp(0, 1)
 
 
 def seam_band(distance: torch.Tensor) -> torch.Tensor:

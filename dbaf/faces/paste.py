@@ -3,11 +3,12 @@
 import math
 
 import torch
+import torch.nn.functional as F
 
 from dbaf.faces.align import crop, warp
-from dbaf.faces.colour import agreement, apply_gain, seam_gain
+from dbaf.faces.colour import agreement, apply_gain, match_detail, seam_gain
 from dbaf.faces.face import Face
-from dbaf.faces.mask import CANVAS, MARGIN, canvas_corners, outline_distance, seam_band, soft_mask, to_square
+from dbaf.faces.mask import CANVAS, MARGIN, WIDE, canvas_corners, outline_distance, seam_band, soft_mask, to_square
 
 COARSE = 128  # px, side at which colours are compared
 SQUARE = torch.tensor([[0.0, 0], [0, 1], [1, 1], [1, 0]], dtype=torch.float64)
@@ -45,6 +46,10 @@ def paste(
         band = band * (1 - warp(front, SQUARE * front.shape[-1], COARSE, COARSE).to(band))
     gain = seam_gain(small_old, small_new, band)
     alike = agreement(small_old, apply_gain(small_new, gain))
+    inside = warp((distance < -WIDE).to(picture)[None, None], canvas_corners(SQUARE), patch.shape[-1], patch.shape[-1])
+    if front is not None:
+        inside = inside * (1 - F.interpolate(front.to(inside), size=patch.shape[-1]))
+    patch = match_detail(patch, crop(picture, quad, patch.shape[-1]), inside)
     mask = soft_mask(distance, warp(alike, ((SQUARE * (1 + 2 * MARGIN)) - MARGIN) * COARSE, CANVAS, CANVAS))
 
     result, full_mask = picture.clone(), picture.new_zeros(1, 1, *picture.shape[-2:])

@@ -51,7 +51,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 def depthwise(x: torch.Tensor, style: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """x [B, C, h, w] times its style [B, C], convolved channel by channel with a kernel [C, 1, 3, 3] -> [B, C, h, w]."""
+    """x [B, C, h, w] times its style [B, C], each channel convolved with its kernel [C, 1, 3, 3] -> [B, C, h, w]."""
     if len(x) == 1 and not torch.is_grad_enabled():  # the kernel is much smaller than the map
         return F.conv2d(x, kernel * style.view(-1, 1, 1, 1), padding=1, groups=len(kernel))
     x = x * style[:, :, None, None]

@@ -13,11 +13,13 @@ end at the edge of a new face, and the colour of the skin, which must suit the n
 says little about new faces. So a first KRIA's new faces are rendered and looked at as well (`dbaf.training.looks`), and
 what has changed in them is read off the change of the code.
 
-The codes' principal components are whitened for each crowd, and what must stay is taken out. All other directions are
-the coordinates that a key turns, in the order of how well they tell people apart: by the share of their variance that
-lies between photographs of one person. The codes are those of `dbaf.training.codes`. Takes half an hour on one core.
-Prints how much of the identity codes of photographs that were left out lies in the coordinates, and how far looks
-change all the same.
+The codes' principal components are whitened for each crowd, and what must stay is taken out. Those of the directions
+left that tell people apart best, by the share of their variance that lies between photographs of one person, are the
+coordinates that a key turns, in this order. The others show light, colour and sharpness rather than somebody: a new
+face that has those of the photograph looks as if it had been in it.
+
+The codes are those of `dbaf.training.codes`. Takes half an hour on one core. Prints how much of the identity codes of
+photographs that were left out lies in the coordinates, and how far looks change all the same.
 """
 
 import argparse
@@ -42,7 +44,7 @@ from dbaf.training.observe import in_square
 from dbaf.training.synthetic import BATCH
 from dbaf.weights.bundle import bundle_folder, load_network, save_part
 
-COMPONENTS, RANK = 400, 393  # of all codes; coordinates, those that are left when what must stay is out
+COMPONENTS, RANK = 400, 300  # of all codes; coordinates of each crowd
 STRETCH, MOVE, LIMIT = 1.2, 1.0, 1.3
 READINGS = (*LOOKS, "fringe", "red", "green", "blue")
 KEPT = ("man", "age", "glasses", "fringe", "red", "green", "blue")  # read off a code, kept exactly
@@ -50,6 +52,10 @@ FREE = KEPT[2:]  # where looks need not be kept
 MADE, JUDGED = 2400, 400  # new faces that are looked at, and how many at the end
 SHOWN = 50  # photographs at which it is measured how the colour of the skin goes with the code
 CHECKED = 60  # photographs left out of the fit
+COMMON, FLOOR = (
+    0.3,
+    0.02,
+)  # of a crowd's covariance: share that is all people's, and of the mean variance, added to each
 READ_FROM, RIDGE = 200, 200.0  # principal components from which looks are read, and what is added to their squares
 
 
@@ -66,11 +72,17 @@ def reading(codes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return (read @ torch.linalg.solve(ridge, white.T @ labels)).T
 
 
-def within(values: torch.Tensor, people: torch.Tensor) -> torch.Tensor:
-    """Values [N, W] of photographs, less the mean of each of the people [N] in them."""
-    _, who, count = people.unique(return_inverse=True, return_counts=True)
+def within(values: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """Values [N, W] of photographs, less the mean of each of their groups [N]: of the people in them, or of crowds."""
+    _, who, count = groups.unique(return_inverse=True, return_counts=True)
     total = values.new_zeros(len(count), values.shape[1]).index_add_(0, who, values)
     return values - (total / count[:, None])[who]
+
+
+def covariance(values: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+    """That of values [N, W] about the mean of each of their groups [N]: [W, W]."""
+    spread = within(values, groups)
+    return spread.T @ spread / max(1, len(spread) - len(groups.unique()))
 
 
 def with_gestures(identity: torch.Tensor, doing: torch.Tensor, people: torch.Tensor) -> GestureCode:
@@ -82,13 +94,24 @@ def with_gestures(identity: torch.Tensor, doing: torch.Tensor, people: torch.Ten
     return code
 
 
-def fit(crowd: Crowd, codes: torch.Tensor, people: torch.Tensor, exact: torch.Tensor) -> None:
+def steadied(own: torch.Tensor, common: torch.Tensor) -> torch.Tensor:
+    """The covariance of one crowd [W, W], drawn to that of all, and no direction all but without variance.
+
+    A thousand photographs say too little about the directions in which a crowd differs least: other people of it are
+    1.3 deviations out there, by their own covariance alone.
+    """
+    mixed = own.lerp(common, COMMON)
+    return mixed + FLOOR * mixed.diagonal().mean() * torch.eye(len(mixed))
+
+
+def fit(crowd: Crowd, codes: torch.Tensor, common: torch.Tensor, noise: torch.Tensor, exact: torch.Tensor) -> None:
     """Choose the coordinates of one crowd: as many as it has.
 
     Args:
         crowd: is filled in.
         codes: components of the codes of photographs [N, components].
-        people: who is in them [N].
+        common: covariance [components, components] of all photographs about the means of their crowds.
+        noise: that of all photographs about the means of those who are in them.
         exact: linear functions of the components that keep their values [E, components]; `along` raises the first.
 
     Raises:
@@ -97,15 +120,12 @@ def fit(crowd: Crowd, codes: torch.Tensor, people: torch.Tensor, exact: torch.Te
     if len(codes) <= 2 * codes.shape[1]:
         raise DbafError(f"{len(codes)} photographs are too few for {codes.shape[1]} components. Encode more.")
     crowd.centre.copy_(codes.mean(0))
-    variance, directions = torch.linalg.eigh((codes - crowd.centre).T.cov())
+    variance, directions = torch.linalg.eigh(steadied(codes.T.cov(), common))
     write, read = directions * variance.sqrt(), directions / variance.sqrt()  # write @ white coordinates = components
     kept = exact @ write
     axes = torch.linalg.qr(kept.T, mode="complete").Q[:, len(kept) :]
-    noise = within(codes, people) @ read @ axes
-    noise = noise.T @ noise / (len(codes) - len(people.unique()))
-    axes = (
-        axes @ torch.linalg.eigh(noise).eigenvectors[:, : crowd.whiten.shape[1]]
-    )  # those that differ least come first
+    seen = (read @ axes).T @ noise @ (read @ axes)
+    axes = axes @ torch.linalg.eigh(seen).eigenvectors[:, : crowd.whiten.shape[1]]  # those that differ least come first
     crowd.whiten.copy_(read @ axes)
     crowd.colour.copy_((write @ axes).T)
     crowd.along.copy_(write @ kept[0] / kept[0].square().sum())
@@ -128,12 +148,15 @@ def coordinates(identity: torch.Tensor, people: torch.Tensor, readings: torch.Te
     centred = codes - kria.mean.flatten()
     basis = torch.pca_lowrank(centred[train], kria.basis.shape[-1], center=False, niter=4)[2]  # [L * dim, components]
     kria.basis.copy_(basis.view_as(kria.basis))
+    components = centred @ basis
+    common = covariance(components[train], scores[train].sign())
+    noise = covariance(components[train], people[train])
     for crowd, sign in zip(kria.crowds, (-1, 1, 0), strict=True):
         assert isinstance(crowd, Crowd)
         ours = scores.sign() * sign >= 0
         ours[:CHECKED] = False
         exact = readings[[READINGS.index(name) for name in (KEPT if sign else FREE)]]
-        fit(crowd, centred[ours] @ basis, people[ours], exact @ basis)
+        fit(crowd, components[ours], common, noise, exact @ basis)
         if not sign:
             crowd.along.zero_()  # of any score
         part = left_out[scores[:CHECKED].sign() * sign >= 0] - kria.mean.flatten()

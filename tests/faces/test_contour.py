@@ -41,6 +41,15 @@ def test_the_contour_moves_to_the_old_one() -> None:
     assert abs(y - 0.81) < 0.015
 
 
+def test_of_a_turned_face_the_edge_moves_and_not_the_oval_on_its_hidden_side() -> None:
+    new, old = mesh(0.18, 0.28), mesh(0.18, 0.28)
+    cheek = next(index for index in range(468) if index not in OVAL and (new[index] == 0.5).all())
+    new[cheek], old[cheek] = torch.tensor([0.72, 0.55]), torch.tensor([0.77, 0.55])  # beyond the oval
+    x, y = brightest(bend(dot(0.72, 0.55), new, old))
+    assert abs(x - 0.77) < 0.01
+    assert abs(y - 0.55) < 0.015
+
+
 def test_features_and_border_stay() -> None:
     for x, y in ((0.43, 0.42), (0.57, 0.42), (0.5, 0.54), (0.97, 0.03)):
         found = brightest(bend(dot(x, y), mesh(0.18, 0.25), mesh(0.22, 0.31)))

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from dbaf.faces.mask import inner_mask, reach
+from dbaf.faces.mask import inner_mask, outline, reach
 
 
 def ellipse(width: float, height: float) -> torch.Tensor:
@@ -29,3 +29,12 @@ def test_masks_of_a_batch_are_those_of_the_faces_alone() -> None:
     assert together.shape == (2, 1, 64, 64)
     for mask, mesh in zip(together, both, strict=True):
         assert torch.equal(mask[None], inner_mask(reach(mesh)[None], 64))
+
+
+def test_the_outline_is_that_of_the_hull_whatever_the_middle() -> None:
+    for middle in ([0.5, 0.5], [0.58, 0.35]):
+        found = outline(ellipse(0.2, 0.3), torch.tensor(middle), 36) - 0.5
+        radius = ((found[:, 0] / 0.2).square() + (found[:, 1] / 0.3).square()).sqrt()
+        torch.testing.assert_close(radius, torch.ones(36), atol=0.01, rtol=0)
+    angles = torch.atan2(found[:, 1] + 0.15, found[:, 0] - 0.08) % (2 * math.pi)
+    torch.testing.assert_close(angles, torch.arange(36) * (2 * math.pi / 36), atol=1e-4, rtol=0)

@@ -7,7 +7,18 @@ import torch
 from dbaf.errors import DbafError
 from dbaf.faces.gestures import GESTURES
 from dbaf.kria import KRIA, Crowd
-from dbaf.training.anonymize import CHECKED, KEPT, READINGS, coordinates, fit, reading, with_gestures, within
+from dbaf.training.anonymize import (
+    CHECKED,
+    KEPT,
+    READINGS,
+    coordinates,
+    covariance,
+    fit,
+    reading,
+    steadied,
+    with_gestures,
+    within,
+)
 
 COMPONENTS = 24
 
@@ -24,7 +35,7 @@ def codes() -> torch.Tensor:
 def fitted(codes: torch.Tensor, people: torch.Tensor, left: int = 2) -> Crowd:
     """Components 3 and 5 are to stay."""
     crowd = Crowd(COMPONENTS, COMPONENTS - left)
-    fit(crowd, codes, people, EXACT)
+    fit(crowd, codes, codes.T.cov(), covariance(codes, people), EXACT)
     return crowd
 
 
@@ -36,8 +47,18 @@ def test_coordinates_are_white_and_can_be_written_back() -> None:
     crowd = fitted(codes(), ALONE)
     rank = crowd.whiten.shape[1]
     torch.testing.assert_close(crowd.colour @ crowd.whiten, torch.eye(rank), atol=1e-4, rtol=0)
-    read = crowd.read(codes())
-    torch.testing.assert_close(read.T @ read / len(read), torch.eye(rank), atol=0.02, rtol=0)
+    spread = steadied(codes().T.cov(), codes().T.cov())
+    torch.testing.assert_close(crowd.whiten.T @ spread @ crowd.whiten, torch.eye(rank), atol=1e-4, rtol=0)
+
+
+def test_the_coordinates_of_other_people_are_no_larger_than_those_of_the_people_they_were_fitted_on() -> None:
+    some, others = codes()[:60], codes()[60:]
+    crowd = Crowd(COMPONENTS, COMPONENTS - 2)
+    fit(crowd, some, codes().T.cov(), torch.eye(COMPONENTS), EXACT)
+    sizes = [crowd.read(who).square().mean().sqrt() for who in (some, others)]
+    assert sizes[1] < 1.1
+    by_themselves = torch.linalg.inv(some.T.cov())
+    assert ((others - some.mean(0)) @ by_themselves * (others - some.mean(0))).mean().sqrt() > sizes[1] + 0.1
 
 
 def test_what_must_stay_is_left_alone_and_the_score_is_raised_without_a_coordinate() -> None:
