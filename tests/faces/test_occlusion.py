@@ -66,6 +66,20 @@ def test_what_comes_from_nowhere_is_part_of_the_face(inside: torch.Tensor) -> No
     assert Sure().front(picture, inside)[..., 160, 128] == 1
 
 
+def test_beneath_the_nose_what_is_in_front_must_be_sure_somewhere(inside: torch.Tensor) -> None:
+    class Brightness(OcclusionNet):
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return F.avg_pool2d(pictures[:, :1], 2) * 10
+
+    for top, bottom, kept in ((190, 230, 0), (90, 110, 1)):  # a chin, a forehead
+        picture = torch.full((1, 3, SIZE, SIZE), -1.0)
+        picture[..., top:bottom, :136] = 0.25  # .92
+        middle = (top + bottom) // 2
+        assert Brightness().front(picture, inside)[..., middle, 128] == kept
+        picture[..., middle - 4 : middle + 4, 100:108] = 0.5  # .99
+        assert Brightness().front(picture, inside)[..., middle, 128] == 1
+
+
 def test_one_face_is_seen_alike_in_a_batch(net: OcclusionNet, square: torch.Tensor, inside: torch.Tensor) -> None:
     both = net.front(torch.cat([square.flip(3), square]), torch.cat([inside.flip(3), inside]))
     torch.testing.assert_close(both[1:], net.front(square, inside), atol=1e-4, rtol=0)
