@@ -9,7 +9,7 @@ REACH = 0.10  # sigma of the correction's blur, of the square: far coarser than 
 OUTLIER = 0.35  # log ratio from the common one at which skin against hair or background stops counting
 LIMIT = math.log(2.0)  # largest gain
 DIFFERENT = 0.25  # difference, of the range of 2, from which two surroundings are different things
-LEVELS = 5  # octaves in which detail is compared
+COARSEST = 32  # px of the square, where octaves in which detail is compared end: eyes and mouths are larger than they
 LEAST, MOST = 0.6, 1.6  # of the factors on it
 DARK = 0.03  # added to both sides of a ratio, so that nearly black pixels have one
 
@@ -62,7 +62,7 @@ def match_detail(new: torch.Tensor, old: torch.Tensor, inside: torch.Tensor) -> 
         [1, 3, S, S] in [-1, 1].
     """
     bands = []
-    for _ in range(LEVELS):
+    while new.shape[-1] > COARSEST:
         size = new.shape[-1]
         new_half, old_half, inside_half = (F.avg_pool2d(one, 2, ceil_mode=True) for one in (new, old, inside))
         band, wanted = (one - _enlarged(half, size) for one, half in ((new, new_half), (old, old_half)))

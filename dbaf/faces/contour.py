@@ -6,12 +6,12 @@ import torch.nn.functional as F
 
 from dbaf.faces.align import similarity
 from dbaf.faces.face import LEFT_EYE, LEFT_MOUTH, NOSE_TIP, RIGHT_EYE, RIGHT_MOUTH, five_points
-from dbaf.faces.mask import outline
+from dbaf.faces.mask import hull_points
 
 GRID = 64  # px, side at which the bend is worked out; it is smooth
 CONTOUR = 36  # points of it
 LIMIT = 0.12  # largest displacement of a contour point, of the square
-STIFFNESS = 1e-3  # of the spline: contour points of a profile nearly coincide
+STIFFNESS = 1e-3  # of the spline: features of a profile lie close to its contour
 # what keeps its shape: the features make the new identity
 FEATURES = (*LEFT_EYE, *RIGHT_EYE, NOSE_TIP, 1, 6, LEFT_MOUTH, RIGHT_MOUTH, 0, 17)
 
@@ -21,8 +21,8 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
 
     A thin-plate spline (Bookstein 1989) through points of the contour, the features and the border, which stays. The
     features are moved by the similarity that takes the eyes to the old ones; mouths, which smile or not, have no say.
-    So laid, a contour point is moved to the old contour away from the middle. Contours are hulls: of a face that is
-    turned, the mesh's own oval lies on the hidden cheek, and its edge is elsewhere.
+    The contour of the face so laid is moved along rays from the middle, to the old one. Contours are those of hulls: of
+    a face that is turned, the mesh's own oval lies on the hidden cheek, and its edge is elsewhere.
 
     Args:
         patch: [1, 3, S, S] in [-1, 1].
@@ -36,7 +36,7 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
     features, matrix = new[list(FEATURES)], similarity(five_points(new)[:2], five_points(old)[:2])
     whole = new @ matrix[:, :2].T + matrix[:, 2]
     laid, middle = whole[list(FEATURES)], old.mean(0)
-    target, source = outline(old, middle, CONTOUR), outline(whole, middle, CONTOUR)
+    target, source = hull_points(old, middle, CONTOUR), hull_points(whole, middle, CONTOUR)
     source = torch.linalg.solve(matrix[:, :2], (source - matrix[:, 2]).T).T
     move = source - target  # where to look for what belongs at `target`
     length = move.norm(dim=1, keepdim=True).clamp(min=1e-9)

@@ -93,12 +93,15 @@ def reach(mesh: torch.Tensor) -> torch.Tensor:
     return (mesh @ _normals().to(mesh)).amax(dim=-2)
 
 
-def outline(mesh: torch.Tensor, middle: torch.Tensor, count: int) -> torch.Tensor:
-    """Where rays from a point `middle` [2] leave the hull of a mesh [468, 2] around it, to all sides: [count, 2]."""
+def hull_points(mesh: torch.Tensor, middle: torch.Tensor, count: int) -> torch.Tensor:
+    """Where rays from a point `middle` [2] leave the hull of a mesh [468, 2], to all sides: [count, 2].
+
+    A ray that starts outside the hull and leads away ends where it starts.
+    """
     angles = torch.arange(count, dtype=mesh.dtype) * (2 * math.pi / count)
     rays = torch.stack([angles.cos(), angles.sin()], 1)  # [count, 2]
     ahead = rays @ _normals().to(mesh)  # [count, DIRECTIONS]
-    far = (reach(mesh - middle) / ahead.clamp(min=1e-9)).masked_fill(ahead <= 0, math.inf)
+    far = (reach(mesh - middle).clamp(min=0) / ahead.clamp(min=1e-9)).masked_fill(ahead <= 0, math.inf)
     return middle + far.amin(1, keepdim=True) * rays
 
 

@@ -15,12 +15,11 @@ SIZE = 256  # px of the aligned face that it looks at
 STRIDES = (2, 4, 8, 16)
 STRIDE_2 = 1  # index in MobileNetV2's `features` of the last layer at that stride
 WIDTH = {2: 16} | CHANNELS
-# probabilities from which a place counts as in front of a face, and from which it counts whole
-FRONT = (0.35, 0.65)
-STRANDS = (0.15, 0.4)  # of hair in a new face: a place too many costs little, a strand that is cut off is seen
-# below the nose, in sides of the square, something must have a place of at least this probability, or it is a beard, a
-# highlight: those of 94 photographs reached .95, hands, masks and long hair .99
-BELOW, SURE = 0.62, 0.97
+# probabilities from which a place counts as in front of a face, from which it counts whole, and which a thing in front
+# reaches somewhere if it is beneath the nose: hands, masks and long hair reach .99 there, beards and highlights .95
+FRONT = (0.35, 0.65, 0.97)
+STRANDS = (0.15, 0.4, 0.15)  # of hair in a new face: a place too many costs little, a strand that is cut off is seen
+BELOW = 0.62  # of the square: that is beneath the nose
 GROWTH = 40  # steps of growth from the edge of a face, each by two of 128 pixels
 SPREAD, SOFT = 14, 6  # px by which hair of new faces is widened, and over which its edge is softened
 CLEAR = 0.03  # what is above the eyebrows begins so far from them, in sides of the square
@@ -62,36 +61,39 @@ class OcclusionNet(nn.Module):
         return self.head(top)
 
     @torch.no_grad()
-    def front(self, pictures: torch.Tensor, inside: torch.Tensor, counts: tuple[float, float] = FRONT) -> torch.Tensor:
+    def front(
+        self, pictures: torch.Tensor, inside: torch.Tensor, counts: tuple[float, float, float] = FRONT
+    ) -> torch.Tensor:
         """What is in front of faces and stays.
 
         Args:
             pictures: [B, 3, 256, 256] in [-1, 1], FFHQ alignment.
             inside: [B, 1, 256, 256] in [0, 1], `inner_mask` of the faces. What does not reach its edge is a feature of
-                the face, or a highlight: hair, hands and masks come from somewhere.
+                the face, or a highlight: hair, hands and masks come from somewhere. So is, beneath the nose, what the
+                network is nowhere sure of.
             counts: FRONT or STRANDS.
 
         Returns:
             [B, 1, 256, 256] in [0, 1].
         """
-        low, high = counts
+        low, high, sure = counts
         found = self(pictures).sigmoid()  # [B, 1, 128, 128]
         inner = F.interpolate(inside, size=found.shape[-1], mode="area")
-        reached = _grown(inner < 1, found > low)
-        sure = _grown((found > SURE) & (inner > 0), reached)
-        sure[:, :, : round(BELOW * found.shape[-1])] = True
-        reached &= sure
-        found = F.interpolate(found * reached, size=SIZE, mode="bilinear", align_corners=False)
+        reached = connected(found > low, inner < 1)
+        certain = connected(reached, (found > sure) & (inner > 0))
+        certain[:, :, : round(BELOW * found.shape[-1])] = True
+        found = F.interpolate(found * (reached & certain), size=SIZE, mode="bilinear", align_corners=False)
         ramp = ((found - low) / (high - low)).clamp(0, 1)
         return ramp * ramp * (3 - 2 * ramp)
 
 
-def _grown(seeds: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
-    """Places of `room` [B, 1, S, S] bool that hang together with the seeds among them."""
-    reached, free = (seeds & room).float(), room.float()
+def connected(room: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+    """The part of `room` [..., S, S] bool that hangs together with `start` [..., S, S] bool: [..., S, S] bool."""
+    space = room.float()
+    grown = space * start
     for _ in range(GROWTH):
-        reached = free * F.max_pool2d(reached, 5, 1, 2)
-    return reached > 0
+        grown = space * F.max_pool2d(grown, 5, 1, 2)
+    return grown > 0
 
 
 def above_brows(mesh: torch.Tensor, size: int = SIZE) -> torch.Tensor:

@@ -46,10 +46,8 @@ def paste(
         band = band * (1 - warp(front, SQUARE * front.shape[-1], COARSE, COARSE).to(band))
     gain = seam_gain(small_old, small_new, band)
     alike = agreement(small_old, apply_gain(small_new, gain))
-    inside = warp((distance < -WIDE).to(picture)[None, None], canvas_corners(SQUARE), patch.shape[-1], patch.shape[-1])
-    if front is not None:
-        inside = inside * (1 - F.interpolate(front.to(inside), size=patch.shape[-1]))
-    patch = match_detail(patch, crop(picture, quad, patch.shape[-1]), inside)
+    patch = apply_gain(patch, F.interpolate(gain, size=patch.shape[-1], mode="bilinear", align_corners=False))
+    patch = match_detail(patch, crop(picture, quad, patch.shape[-1]), _bare(distance, front, patch))
     mask = soft_mask(distance, warp(alike, ((SQUARE * (1 + 2 * MARGIN)) - MARGIN) * COARSE, CANVAS, CANVAS))
 
     result, full_mask = picture.clone(), picture.new_zeros(1, 1, *picture.shape[-2:])
@@ -64,12 +62,19 @@ def paste(
         local_mask = local_mask * (1 - warp(front, corners * front.shape[-1], height, width, mirrored=False).to(mask))
     local_mask = torch.where(local_mask < FAINTEST, 0, local_mask)
     new = warp(patch, corners * patch.shape[-1], height, width)
-    new = apply_gain(new, warp(gain, corners * COARSE, height, width))
     old = picture[:, :, y0:y1, x0:x1]
     blended = old + local_mask * (new - old)
     result[:, :, y0:y1, x0:x1] = torch.where(local_mask > 0, blended, old)
     full_mask[:, :, y0:y1, x0:x1] = local_mask
     return result, full_mask
+
+
+def _bare(distance: torch.Tensor, front: torch.Tensor | None, patch: torch.Tensor) -> torch.Tensor:
+    """[1, 1, S, S] in [0, 1]: where a patch [1, 3, S, S] takes the place of facial skin, well within the outline."""
+    inside = warp((distance < -WIDE).to(patch)[None, None], canvas_corners(SQUARE), patch.shape[-1], patch.shape[-1])
+    if front is None:
+        return inside
+    return inside * (1 - F.interpolate(front.to(patch), size=patch.shape[-1], mode="bilinear", align_corners=False))
 
 
 def _rectangle(mask: torch.Tensor, quad: torch.Tensor, height: int, width: int) -> tuple[int, int, int, int] | None:

@@ -52,10 +52,8 @@ FREE = KEPT[2:]  # where looks need not be kept
 MADE, JUDGED = 2400, 400  # new faces that are looked at, and how many at the end
 SHOWN = 50  # photographs at which it is measured how the colour of the skin goes with the code
 CHECKED = 60  # photographs left out of the fit
-COMMON, FLOOR = (
-    0.3,
-    0.02,
-)  # of a crowd's covariance: share that is all people's, and of the mean variance, added to each
+COMMON = 0.3  # share of a crowd's covariance that is everybody's
+FLOOR = 0.02  # of the mean variance, added to that of every direction
 READ_FROM, RIDGE = 200, 200.0  # principal components from which looks are read, and what is added to their squares
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
-from dbaf.faces.occlusion import above_brows
+from dbaf.faces.occlusion import above_brows, connected
 
 # outlines in the face mesh of skin that is nearly always bare
 BARE = (
@@ -17,7 +17,6 @@ DARK = 0.04  # added to colours before the logarithm
 LEAST = (0.22, 0.06, 0.06)  # deviation of brightness and of two colour ratios that skin is always granted
 FAR, SHARP = 2.6, 3.0  # deviations from which it is something else, and how sharply
 SHINE = 2.5  # so much more may skin be brighter than usual than darker
-GROWTH = 40  # steps of growth in from the outline, each by two pixels
 CLOTHS, SKINS = 4, 3  # colours of a face mask, and of the skin around the eyes
 BELOW = 0.035  # a face mask begins so far below the eyes, of the square
 
@@ -78,7 +77,7 @@ def cloth(picture: torch.Tensor, mesh: torch.Tensor, inside: torch.Tensor, certa
     )
     found = ((as_cloth < as_skin) | certain) & inside & (rows > eyes + BELOW)
     found = F.avg_pool2d(found.float()[None, None], 9, 1, 4)[0, 0] > 0.5
-    grown = _connected(found, certain)
+    grown = connected(found[None], certain)[0]
     closed = -F.max_pool2d(-F.max_pool2d(grown[None, None].float(), 7, 1, 3), 7, 1, 3)
     return (closed[0, 0] > 0) & inside
 
@@ -93,18 +92,9 @@ def _centres(points: torch.Tensor, count: int) -> torch.Tensor:
     return centres
 
 
-def _connected(room: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-    """The part of `room` [S, S] bool that hangs together with `start` [S, S] bool: [S, S] bool."""
-    space = room.float()[None, None]
-    grown = space * start
-    for _ in range(GROWTH):
-        grown = space * F.max_pool2d(grown, 5, 1, 2)
-    return grown[0, 0] > 0
-
-
 def _from_outside(found: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
     """The part of `found` [S, S] bool that hangs together with what is found outside of `inside` [S, S] bool.
 
     Hair and hats come in from outside; what does not is a highlight or a wrinkle.
     """
-    return F.max_pool2d(_connected(found, ~inside)[None, None].float(), 5, 1, 2)[0, 0]
+    return F.max_pool2d(connected(found[None], ~inside)[None].float(), 5, 1, 2)[0, 0]

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from dbaf.faces.mask import inner_mask, outline, reach
+from dbaf.faces.mask import hull_points, inner_mask, reach
 
 
 def ellipse(width: float, height: float) -> torch.Tensor:
@@ -31,9 +31,9 @@ def test_masks_of_a_batch_are_those_of_the_faces_alone() -> None:
         assert torch.equal(mask[None], inner_mask(reach(mesh)[None], 64))
 
 
-def test_the_outline_is_that_of_the_hull_whatever_the_middle() -> None:
+def test_rays_end_at_the_hull_whatever_the_middle() -> None:
     for middle in ([0.5, 0.5], [0.58, 0.35]):
-        found = outline(ellipse(0.2, 0.3), torch.tensor(middle), 36) - 0.5
+        found = hull_points(ellipse(0.2, 0.3), torch.tensor(middle), 36) - 0.5
         radius = ((found[:, 0] / 0.2).square() + (found[:, 1] / 0.3).square()).sqrt()
         torch.testing.assert_close(radius, torch.ones(36), atol=0.01, rtol=0)
     angles = torch.atan2(found[:, 1] + 0.15, found[:, 0] - 0.08) % (2 * math.pi)

@@ -63,6 +63,16 @@ def test_colour_follows_the_seam() -> None:
     assert (after - picture).abs().max() < 0.02
 
 
+def test_a_new_face_gets_as_sharp_as_the_old_one() -> None:
+    face, rng = ellipse_face(120, 100, 140), torch.Generator().manual_seed(0)
+    grain = torch.rand(2, 3, 66, 80, generator=rng) - 0.5
+    picture, other = torch.nn.functional.interpolate(grain, size=(200, 240), mode="bilinear").split(1)
+    after, _ = paste(picture, crop(0.7 * other, face.quad, 256), face)
+    middle = (..., slice(80, 120), slice(100, 140))
+    assert 0.85 < float(after[middle].std() / picture[middle].std()) < 1.1
+    assert abs(float(torch.corrcoef(torch.stack([after[middle].flatten(), picture[middle].flatten()]))[0, 1])) < 0.1
+
+
 def test_the_inside_of_the_old_face_does_not_come_back() -> None:
     face, patch = ellipse_face(120, 100, 70), torch.zeros(1, 3, 256, 256)
     plain, marked = torch.zeros(1, 3, 200, 240), torch.zeros(1, 3, 200, 240)

@@ -79,6 +79,7 @@ def test_the_quick_gradient_is_the_gradient(generator: MobileGenerator) -> None:
 @torch.no_grad()
 def test_one_map_is_convolved_as_many_are() -> None:
     x = torch.randn(2, 8, 12, 12, generator=torch.Generator().manual_seed(0))
-    style, kernel = torch.randn(2, 8), torch.randn(8, 1, 3, 3)
+    style = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    kernel = torch.randn(8, 1, 3, 3, generator=torch.Generator().manual_seed(2))
     alone = [depthwise(one, its, kernel) for one, its in zip(x.split(1), style.split(1), strict=True)]
-    torch.testing.assert_close(torch.cat(alone), depthwise(x, style, kernel))
+    torch.testing.assert_close(torch.cat(alone), depthwise(x, style, kernel), atol=1e-4, rtol=0)
