@@ -10,7 +10,7 @@ OUTLIER = 0.35  # log ratio from the common one at which skin against hair or ba
 LIMIT = math.log(2.0)  # largest gain
 DIFFERENT = 0.25  # difference, of the range of 2, from which two surroundings are different things
 COARSEST = 32  # px of the square, where octaves in which detail is compared end: eyes and mouths are larger than they
-LEAST, MOST = 0.6, 1.6  # of the factors on it
+LEAST, MOST = 0.6, 1.6  # of the factors on detail
 DARK = 0.03  # added to both sides of a ratio, so that nearly black pixels have one
 
 
