@@ -3,11 +3,15 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import settings
 
 from dbaf.generators import load_generator
 from dbaf.generators.mobile import MobileGenerator
 from dbaf.pipeline import Pipeline
 from dbaf.weights.bundle import bundle_folder
+
+settings.register_profile("dbaf", deadline=None)  # a test may take as long as a busy machine needs
+settings.load_profile("dbaf")
 
 
 @pytest.fixture(scope="session")

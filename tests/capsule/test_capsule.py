@@ -72,7 +72,7 @@ def test_comes_back_bit_for_bit_through_a_file(mode: str, tmp_path: Path) -> Non
         assert face.tobytes() == original.crop(region).tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_picture_and_regions_come_back(data: st.DataObject) -> None:
     mode = data.draw(st.sampled_from(MODES))
@@ -105,7 +105,7 @@ def test_no_changed_byte_goes_unnoticed(capsule: bytes, original: Image.Image, o
         assert not isinstance(caught.value, ChangedPictureError)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10**6), st.binary(min_size=1, max_size=80), st.integers(0, 80))
 def test_spliced_bytes_give_an_error_or_the_original(
     capsule: bytes, original: Image.Image, output: Image.Image, place: int, new: bytes, cut: int
@@ -120,7 +120,7 @@ def test_spliced_bytes_give_an_error_or_the_original(
     assert wraps <= place < wraps + 2 * 64 or hostile == capsule  # only in the other recipient's wrap
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300), st.integers(0, 200))
 def test_arbitrary_bytes_are_refused(capsule: bytes, output: Image.Image, tail: bytes, kept: int) -> None:
     hostile = capsule[:kept] + tail
@@ -327,7 +327,7 @@ def test_size_classes_are_few_and_cost_less_than_12_percent(size: int) -> None:
         assert padded == (size + 2**last_bits - 1) & ~(2**last_bits - 1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200), st.integers(1, 4), st.integers(1, 9))
 def test_decompression_is_bounded_and_damage_an_error(data: bytes, channels: int, side: int) -> None:
     with pytest.raises(CapsuleError):

@@ -92,7 +92,7 @@ def test_hostile_files_are_refused(data: bytes, message: str) -> None:
         extract(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10**6), st.binary(max_size=40), st.integers(0, 40))
 def test_damage_gives_the_capsule_nothing_or_an_error(place: int, new: bytes, cut: int) -> None:
     place %= len(SEALED)
