@@ -88,7 +88,7 @@ class OcclusionNet(nn.Module):
 
 
 def connected(room: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-    """The part of `room` [..., S, S] bool that hangs together with `start` [..., S, S] bool: [..., S, S] bool."""
+    """The part of `room` that hangs together with `start`, both [B, 1, S, S] or [1, S, S] bool, as is the result."""
     space = room.float()
     grown = space * start
     for _ in range(GROWTH):

@@ -46,9 +46,10 @@ def paste(
         band = band * (1 - warp(front, SQUARE * front.shape[-1], COARSE, COARSE).to(band))
     gain = seam_gain(small_old, small_new, band)
     alike = agreement(small_old, apply_gain(small_new, gain))
+    mask = soft_mask(distance, warp(alike, ((SQUARE * (1 + 2 * MARGIN)) - MARGIN) * COARSE, CANVAS, CANVAS))
+    # colour first: a patch that is darkened loses contrast
     patch = apply_gain(patch, F.interpolate(gain, size=patch.shape[-1], mode="bilinear", align_corners=False))
     patch = match_detail(patch, crop(picture, quad, patch.shape[-1]), _bare(distance, front, patch))
-    mask = soft_mask(distance, warp(alike, ((SQUARE * (1 + 2 * MARGIN)) - MARGIN) * COARSE, CANVAS, CANVAS))
 
     result, full_mask = picture.clone(), picture.new_zeros(1, 1, *picture.shape[-2:])
     rectangle = _rectangle(mask, quad, picture.shape[-2], picture.shape[-1])

@@ -77,7 +77,7 @@ def cloth(picture: torch.Tensor, mesh: torch.Tensor, inside: torch.Tensor, certa
     )
     found = ((as_cloth < as_skin) | certain) & inside & (rows > eyes + BELOW)
     found = F.avg_pool2d(found.float()[None, None], 9, 1, 4)[0, 0] > 0.5
-    grown = connected(found[None], certain)[0]
+    grown = connected(found[None], certain[None])[0]
     closed = -F.max_pool2d(-F.max_pool2d(grown[None, None].float(), 7, 1, 3), 7, 1, 3)
     return (closed[0, 0] > 0) & inside
 
@@ -97,4 +97,4 @@ def _from_outside(found: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
 
     Hair and hats come in from outside; what does not is a highlight or a wrinkle.
     """
-    return F.max_pool2d(connected(found[None], ~inside)[None].float(), 5, 1, 2)[0, 0]
+    return F.max_pool2d(connected(found[None], ~inside[None])[None].float(), 5, 1, 2)[0, 0]
