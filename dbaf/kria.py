@@ -17,9 +17,6 @@ import torch
 from torch import nn
 
 SHORT = 0.97  # of the limit: no new identity is further out, so a picture that reads so was read with errors
-# Largest root mean square of the coordinates on the way back, for wrong keys lead further, where faces look odd: of
-# people, and of those who were read with errors, whose size says nothing
-FARTHEST, USUAL = 1.8, 1.2
 CROWDS = 3  # people with a score up to 0 (women), above 0 (men), and all of them
 PARTS = 3  # of the coordinates, each with its own part of the key: telling people apart best, less, and least
 TURNED = 0.7  # share of the dimensions of each part that are reflected
@@ -63,7 +60,8 @@ class KRIA(nn.Module):
         Args:
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each part of the coordinates [B, PARTS, dim].
-            back: recover; exact up to FARTHEST, where the limit is not all but reached.
+            back: recover; exact for who is within the limit, unless a new identity all but reaches it. Others, and
+                whom a wrong key leads further out, where faces look odd, are held at it.
             keep_looks: keep perceived sex and age; the same for there and back.
 
         Returns:
@@ -179,8 +177,7 @@ class KeyedTurn(nn.Module):
             size = size_of(x) / self.limit
             free = x / size * torch.atanh(size.clamp(max=SHORT))
             old = reflected((free - move) / self.stretch, basis)
-            largest = torch.where(size < SHORT, FARTHEST, USUAL)
-            return old * (largest / size_of(old)).clamp(max=1)
+            return old * (self.limit / size_of(old)).clamp(max=1)
         free = self.stretch * reflected(x, basis) + move
         size = size_of(free) / self.limit
         return free / size * torch.tanh(size)

@@ -1,0 +1,32 @@
+"""Networks with made-up weights, shaped as trained ones are."""
+
+import torch
+
+from dbaf.kria import CROWDS, KRIA, Crowd
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def fitted_kria() -> KRIA:
+    """Of 41 components, whose coordinates, others for each crowd, do not move the score."""
+    components, rank = 41, 30
+    kria = KRIA(7, components, rank, stretch=1.1, move=0.9, limit=3.0, dim=32)
+    kria.score.copy_(noise(7, 32) / 15)
+    score = kria.score.view(1, -1)
+    basis = torch.linalg.qr(torch.cat([score, noise(components - 1, 7 * 32, seed=1)]).T).Q  # [L * dim, components]
+    kria.basis.copy_(basis.view_as(kria.basis))
+    score = score @ basis
+    for number, crowd in enumerate(kria.crowds):
+        assert isinstance(crowd, Crowd)
+        directions = noise(components, rank, seed=number)
+        axes = torch.linalg.qr(torch.cat([score.T, directions], 1)).Q[:, 1:]
+        crowd.centre.copy_(noise(components, seed=CROWDS + number))
+        crowd.whiten.copy_(axes / 2)  # coordinates of about 1, as those of people
+        crowd.colour.copy_(2 * axes.T)
+        crowd.along.copy_(score[0] / score.square().sum())
+    for turn in kria.turns:
+        turn.mixer.copy_(noise(*turn.mixer.shape))
+        turn.mover.copy_(noise(*turn.mover.shape) / len(turn.mover) ** 0.5)
+    return kria.eval()
