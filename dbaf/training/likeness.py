@@ -6,11 +6,13 @@
 Goes on from the bundle's encoder. Photographs are deformed, so that they show people whom nobody has seen, and a
 quarter of the faces are generated. Each is encoded as in use, feedback and all; the code is rendered, and the preview
 compared with the picture on the part that the encoder saw: recogniser, MobileNetV2 features, expression, face mesh and
-what the face does, pixels. Codes are held near those that the encoder gave before, where sampled codes lie. All are
-under other light, some are softer; in some a part is blanked, as it is where something is in front of a face.
-At the end the fine styles are moved back most of the way by which they have drifted: photographs are softer than the
-generator's faces, and previews do not show what that does to skin. Settings: `config.toml`. Resumes from its last
-checkpoint. MAAR, which takes the backbone's maps, is to be trained afterwards.
+what the face does, pixels. Some get new identities as keys give them (`dbaf.training.exchange`): two with the same
+coordinates must look like one person, neither like who they were, each must do what the old face did, and the encoder
+must read from the picture what was written. Codes are held near those that the encoder gave before, where sampled codes
+lie. All are under other light, some are softer; in some a part is blanked, as it is where something is in front of a
+face. At the end the fine styles are moved back most of the way by which they have drifted: photographs are softer than
+the generator's faces, and previews do not show what that does to skin. Settings: `config.toml`. Resumes from its last
+checkpoint. KRIA is to be fitted anew, and MAAR, which takes the backbone's maps, to be trained.
 """
 
 import argparse
@@ -29,8 +31,19 @@ from dbaf.faces.mask import inner_mask, reach
 from dbaf.faces.mesh import INPUT
 from dbaf.generators import Generator, load_generator
 from dbaf.training.augment import deform, occlude, relight, soften
-from dbaf.training.common import DEVICE, LICENCE, Run, compiled, load_encoder, settings
+from dbaf.training.common import (
+    DEVICE,
+    LICENCE,
+    Run,
+    compiled,
+    load_cid,
+    load_encoder,
+    load_gestures,
+    load_kria,
+    settings,
+)
 from dbaf.training.encoder import EYES, FROZEN, perceptual, start_from_imagenet
+from dbaf.training.exchange import Exchange
 from dbaf.training.faceapi import ExpressionFeatures
 from dbaf.training.mobilefacenet import MobileFaceNet
 from dbaf.training.observe import in_square, mesh_view
@@ -40,6 +53,8 @@ from dbaf.weights.bundle import bundle_folder, load_part, save_part
 
 BLANKED = 0.25  # share of the faces of which a part is
 SOFT = 0.3  # share of the batches
+STRANGERS = 0.05  # similarity of the recogniser's embeddings that is none
+GRAIN = 0.03  # noise in pictures of new faces
 BACKBONE_RATE = 0.5  # of the learning rate
 TEXTURE = 16  # the first style that is moved back, of the block of 256 px
 MOVED_BACK = 0.6  # share of their mean drift; with all of it skin is freckled
@@ -85,6 +100,7 @@ def main() -> None:
     start_from_imagenet(judge, args.backbone)
     judge.to(DEVICE)
     finder = FaceFinder.from_bundle(bundle).to(DEVICE)
+    exchange = Exchange(load_cid(bundle), load_gestures(bundle), load_kria(bundle)).to(DEVICE)
     photos = load_photos(args.photos)["pictures"]  # [N, 3, 256, 256] uint8
     before, encoder = load_encoder(bundle), load_encoder(bundle)
     encoder.requires_grad_(True).backbone.features[:FROZEN].requires_grad_(False)
@@ -137,7 +153,44 @@ def main() -> None:
             "former": ((first - former)[:, encoder.active] / encoder.scale).square().mean(),
             "prior": (offset.square().mean(2) - 1).clamp(min=0).mean(),
         }
-        return losses, [target[:8], picture[:8].detach()]
+        few = slice(setting.exchanged)
+        new, renewed = exchanged(codes[few], points[few], part[few], person[few], feeling[few], rng)
+        return losses | new, [row[few][:8] for row in (target, picture.detach(), renewed)]
+
+    def exchanged(
+        codes: torch.Tensor,
+        points: torch.Tensor,
+        part: torch.Tensor,
+        person: torch.Tensor,
+        feeling: torch.Tensor,
+        rng: torch.Generator,
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Losses of faces whose codes get new identities, those of the first half and of the second the same; and what
+        they look like."""
+        half = len(codes) // 2
+        doing = gestures(points)
+        with torch.autocast(DEVICE.type, enabled=False):
+            old, crowd = exchange.read(codes, doing)
+            drawn = torch.randn(half, old.shape[1], generator=rng).to(codes).repeat(2, 1)
+            written = exchange.draw(old.detach(), drawn)
+            alike = crowd[:half] == crowd[half:]
+            written = torch.cat([written[:half], written[:half].where(alike[:, None], written[half:])])
+            new = exchange.write(codes, written - old, crowd)
+        picture = preview(new).float()
+        found = points_of(picture)
+        someone = embed(picture)
+        grain = GRAIN * torch.randn(picture.shape, device=DEVICE)
+        again = encode((picture.detach() + grain) * part)[0].float()
+        with torch.autocast(DEVICE.type, enabled=False):
+            read, _ = exchange.read(again, gestures(found).detach())
+        return {
+            "new_expression": 1 - (feel(picture) * feeling).sum(1).mean(),
+            "new_gestures": (gestures(found) - doing).abs().mean(),
+            "away": ((someone * person).sum(1) - STRANGERS).clamp(min=0).mean(),
+            "together": (alike * (1 - (someone[:half] * someone[half:]).sum(1))).mean(),
+            "read": F.smooth_l1_loss(read, written),
+            "again": ((again - new.detach())[:, encoder.active] / encoder.scale).square().mean(),
+        }, picture.detach()
 
     while run.step < setting.steps:
         rng = torch.Generator().manual_seed(run.step)
