@@ -1,12 +1,12 @@
 """KRIA: key-authorized reversible identity anonymization (the role it has in DBAF, arXiv 2311.08786).
 
 It maps an identity code and a latent key to another identity code, and back again. The paper trains one MLP to do both.
-Here it is exact by construction: those of the code's principal components that tell people apart, whitened, are
-reflected across subspaces that the key chooses, moved by what else the key chooses, and held within a distance of the
-middle. So new codes are about as far out as those of people are, whatever the old ones were like: faces further out
-look odd. All styles are turned together, since a face whose coarse and fine styles are of two people looks odd, too;
-light, colour and sharpness, which differ from photograph to photograph, stay. (The paper's MLP, given the same minutes
-on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
+Here the way back is exact for people within a limit: those of the code's principal components that tell people apart,
+whitened, are reflected across subspaces that the key chooses, moved by what else the key chooses, and held within a
+distance of the middle. So new codes are about as far out as those of people are, whatever the old ones were like: faces
+further out look odd. All styles are turned together, since a face whose coarse and fine styles are of two people looks
+odd, too; light, colour and sharpness, which differ from photograph to photograph, stay. (The paper's MLP, given the
+same minutes on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
 
 People who look like women and people who look like men have coordinates of their own: a reflection across the middle of
 all gave women beards. A score tells them apart that no key changes, so that it is the same on the way back. Those of
@@ -31,7 +31,7 @@ class KRIA(nn.Module):
         rank: coordinates of a code, whitened: of variance 1 in people at large; at most `components`.
         stretch: factor on the coordinates.
         move: standard deviation, over keys, of what is added to each of them.
-        limit: the largest root mean square of a new identity's coordinates, in each part.
+        limit: the largest root mean square of the coordinates that it gives, in each part, there and back.
         dim: width of the codes.
     """
 
@@ -60,8 +60,8 @@ class KRIA(nn.Module):
         Args:
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each part of the coordinates [B, PARTS, dim].
-            back: recover; exact for who is within the limit, unless a new identity all but reaches it. Others, and
-                whom a wrong key leads further out, where faces look odd, are held at it.
+            back: recover; exact if each part of the old coordinates is within the limit, and of the new ones below
+                SHORT of it. Others are held at the limit: wrong keys lead further out, where faces look odd.
             keep_looks: keep perceived sex and age; the same for there and back.
 
         Returns:
@@ -81,12 +81,12 @@ class KRIA(nn.Module):
         for one, other in zip(identity.split(1), held.split(1), strict=True):
             crowd = self.crowd(other, keep_looks)
             raised = one + self._written((self.scored(other) - self.scored(one)) * crowd.along)
-            whole.append(self._with(raised, crowd, crowd.read(self._components(other))))
+            whole.append(self._with(raised, crowd, crowd.read(self.components(other))))
         return torch.cat(whole)
 
     def coordinates(self, identity: torch.Tensor) -> torch.Tensor:
         """The whitened coordinates [B, rank] that a key turns, of identity codes [B, L, dim], each's own."""
-        return torch.cat([self.crowd(one, True).read(self._components(one)) for one in identity.split(1)])
+        return torch.cat([self.crowd(one, True).read(self.components(one)) for one in identity.split(1)])
 
     def scored(self, identity: torch.Tensor) -> torch.Tensor:
         """Of a code [1, L, dim]: below 0 for who looks like a woman, above for who looks like a man."""
@@ -103,7 +103,7 @@ class KRIA(nn.Module):
         return self.mean + self._written(self.crowd(identity, True).centre)
 
     def _turned(self, identity: torch.Tensor, key: torch.Tensor, crowd: "Crowd", back: bool) -> torch.Tensor:
-        x = crowd.read(self._components(identity))  # [1, rank]
+        x = crowd.read(self.components(identity))  # [1, rank]
         parts = zip(self.turns, x.split(self.ranks, 1), key.unbind(1), strict=True)
         y = torch.cat([turn(part, its, back) for turn, part, its in parts], 1)
         return self._with(identity, crowd, y)
@@ -111,11 +111,11 @@ class KRIA(nn.Module):
     def _with(self, identity: torch.Tensor, crowd: "Crowd", x: torch.Tensor) -> torch.Tensor:
         """An identity code [1, L, dim] with coordinates x [1, rank]."""
         for _ in range(2):  # weights are rounded to fp16, so that once leaves an error of some thousandths
-            change = x - crowd.read(self._components(identity))
+            change = x - crowd.read(self.components(identity))
             identity = identity + self._written(change @ crowd.colour)
         return identity
 
-    def _components(self, identity: torch.Tensor) -> torch.Tensor:
+    def components(self, identity: torch.Tensor) -> torch.Tensor:
         """Identity codes [B, L, dim] -> [B, components]."""
         return torch.einsum("bld,ldc->bc", identity - self.mean, self.basis)
 

@@ -5,54 +5,78 @@ else the attribute source. Our KRIA writes whole identity coordinates, so that w
 the encoder here: to put into the coordinates who somebody is, and nothing else.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 
 from dbaf.cid import CID
 from dbaf.gesture_code import GestureCode, attribute_code
-from dbaf.kria import KRIA, Crowd, KeyedTurn, size_of
+from dbaf.kria import KRIA, Crowd, KeyedTurn
 
-CORRELATION = -0.4  # of new coordinates with the old ones, by the share of them that keys reflect
+
+class Exchanged(NamedTuple):
+    """Codes with new identities.
+
+    codes: W+ codes [B, L, dim]; what was kept of the old ones has a gradient, what was replaced has none.
+    coordinates: the identity coordinates [B, rank] written into them, without a gradient.
+    men: whether each is of the crowd of those who look like men [B] bool.
+    alike: whether the n-th of the first half and of the second have the same coordinates [B / 2] bool.
+    """
+
+    codes: torch.Tensor
+    coordinates: torch.Tensor
+    men: torch.Tensor
+    alike: torch.Tensor
 
 
 class Exchange(nn.Module):
-    """Exchanges identity coordinates in batches; what is kept of a code stays differentiable.
+    """Exchanges identity coordinates in batches. Crowds are kept, as with `keep_looks` of KRIA.
 
     Args:
-        cid, gesture_code, kria: of one bundle, frozen. Faces keep their looks.
+        cid, gesture_code, kria: of one bundle, frozen.
     """
-
-    centre: torch.Tensor
-    whiten: torch.Tensor
-    colour: torch.Tensor
 
     def __init__(self, cid: CID, gesture_code: GestureCode, kria: KRIA) -> None:
         super().__init__()
         self.cid, self.gesture_code, self.kria = cid, gesture_code, kria
-        crowds = [crowd for crowd in kria.crowds[:2] if isinstance(crowd, Crowd)]
-        self.register_buffer("centre", torch.stack([crowd.centre for crowd in crowds]))  # [2, components]
-        self.register_buffer("whiten", torch.stack([crowd.whiten for crowd in crowds]))  # [2, components, rank]
-        self.register_buffer("colour", torch.stack([crowd.colour for crowd in crowds]))  # [2, rank, components]
 
-    def read(self, codes: torch.Tensor, gestures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Identity coordinates [B, rank] of W+ codes [B, L, dim] of faces that do `gestures` [B, GESTURES], and the
-        crowd [B] of each, 0 or 1."""
-        identity = codes - attribute_code(self.cid, self.gesture_code, codes, gestures)
-        crowd = ((identity * self.kria.score).sum((1, 2)) > self.kria.middle).long()
-        components = torch.einsum("bld,ldc->bc", identity - self.kria.mean, self.kria.basis) - self.centre[crowd]
-        return torch.einsum("bc,bcr->br", components, self.whiten[crowd]), crowd
+    def identity(self, codes: torch.Tensor, gestures: torch.Tensor) -> torch.Tensor:
+        """Identity codes [B, L, dim] of W+ codes [B, L, dim] of faces that do `gestures` [B, GESTURES]."""
+        return codes - attribute_code(self.cid, self.gesture_code, codes, gestures)
 
-    def draw(self, old: torch.Tensor, fresh: torch.Tensor) -> torch.Tensor:
-        """Coordinates [B, rank] such as KRIA writes under random keys, from old ones and standard normal numbers [B,
-        rank]."""
-        turn = self.kria.turns[0]
-        assert isinstance(turn, KeyedTurn)
-        variance = turn.stretch**2 * (1 - CORRELATION**2) + turn.move**2
-        free = CORRELATION * turn.stretch * old + variance**0.5 * fresh
-        parts = [(part, size_of(part) / turn.limit) for part in free.split(self.kria.ranks, 1)]
-        return torch.cat([part / size * torch.tanh(size) for part, size in parts], 1)
+    def read(self, identity: torch.Tensor, men: torch.Tensor) -> torch.Tensor:
+        """Coordinates [B, rank] of identity codes [B, L, dim] in the crowds that `men` [B] bool says."""
+        components = self.kria.components(identity)
+        women_s, men_s = (crowd.read(components) for crowd in self._crowds())
+        return torch.where(men[:, None], men_s, women_s)
 
-    def write(self, codes: torch.Tensor, change: torch.Tensor, crowd: torch.Tensor) -> torch.Tensor:
-        """W+ codes [B, L, dim] with their coordinates changed by `change` [B, rank] in their crowds [B]."""
-        components = torch.einsum("br,brc->bc", change, self.colour[crowd])
+    def write(self, codes: torch.Tensor, change: torch.Tensor, men: torch.Tensor) -> torch.Tensor:
+        """Codes [B, L, dim] with coordinates changed by `change` [B, rank] in their crowds; to some thousandths, since
+        weights are rounded to fp16."""
+        women_s, men_s = (change @ crowd.colour for crowd in self._crowds())  # [B, components]
+        components = torch.where(men[:, None], men_s, women_s)
         return codes + torch.einsum("bc,ldc->bld", components, self.kria.basis)
+
+    def exchanged(self, codes: torch.Tensor, gestures: torch.Tensor, keys: torch.Tensor) -> Exchanged:
+        """New identities, in pairs that share theirs where both are of one crowd.
+
+        Args:
+            codes: W+ codes [B, L, dim], an even number of them.
+            gestures: what the faces do [B, GESTURES].
+            keys: latent keys [B, PARTS, dim]. Of a pair that shares its identity, that of the first gives it.
+        """
+        half = len(codes) // 2
+        identity = self.identity(codes, gestures)
+        men = (identity * self.kria.score).sum((1, 2)) > self.kria.middle
+        old = self.read(identity, men)
+        turns = (turn for turn in self.kria.turns if isinstance(turn, KeyedTurn))
+        parts = zip(turns, old.detach().split(self.kria.ranks, 1), keys.unbind(1), strict=True)
+        new = torch.cat([turn(part, key, False) for turn, part, key in parts], 1)  # [B, rank]
+        alike = men[:half] == men[half:]
+        new = torch.cat([new[:half], new[:half].where(alike[:, None], new[half:])])
+        return Exchanged(self.write(codes, new - old, men), new, men, alike)
+
+    def _crowds(self) -> list[Crowd]:
+        """Those who look like women, and those who look like men."""
+        return [crowd for crowd in self.kria.crowds[:2] if isinstance(crowd, Crowd)]

@@ -7,12 +7,13 @@ Goes on from the bundle's encoder. Photographs are deformed, so that they show p
 quarter of the faces are generated. Each is encoded as in use, feedback and all; the code is rendered, and the preview
 compared with the picture on the part that the encoder saw: recogniser, MobileNetV2 features, expression, face mesh and
 what the face does, pixels. Some get new identities as keys give them (`dbaf.training.exchange`): two with the same
-coordinates must look like one person, neither like who they were, each must do what the old face did, and the encoder
-must read from the picture what was written. Codes are held near those that the encoder gave before, where sampled codes
-lie. All are under other light, some are softer; in some a part is blanked, as it is where something is in front of a
-face. At the end the fine styles are moved back most of the way by which they have drifted: photographs are softer than
-the generator's faces, and previews do not show what that does to skin. Settings: `config.toml`. Resumes from its last
-checkpoint. KRIA is to be fitted anew, and MAAR, which takes the backbone's maps, to be trained.
+coordinates must look like one person, neither like who they were, and each must do what the old face did; and the
+encoder must give the code that the picture was made of again, at first sight, above all the coordinates. Codes are held
+near those that the encoder gave before, where sampled codes lie. All are under other light, some are softer; in some a
+part is blanked, as it is where something is in front of a face. At the end the fine styles are moved back most of the
+way by which they have drifted: photographs are softer than the generator's faces, and previews do not show what that
+does to skin. Settings: `config.toml`. Resumes from its last checkpoint. Afterwards come `codes`, `anonymize`, `maar`
+(which takes the backbone's maps) and `imprint`.
 """
 
 import argparse
@@ -45,6 +46,7 @@ from dbaf.training.common import (
 from dbaf.training.encoder import EYES, FROZEN, perceptual, start_from_imagenet
 from dbaf.training.exchange import Exchange
 from dbaf.training.faceapi import ExpressionFeatures
+from dbaf.training.latent import random_keys
 from dbaf.training.mobilefacenet import MobileFaceNet
 from dbaf.training.observe import in_square, mesh_view
 from dbaf.training.photos import load_photos, scaled
@@ -53,8 +55,8 @@ from dbaf.weights.bundle import bundle_folder, load_part, save_part
 
 BLANKED = 0.25  # share of the faces of which a part is
 SOFT = 0.3  # share of the batches
-STRANGERS = 0.05  # similarity of the recogniser's embeddings that is none
-GRAIN = 0.03  # noise in pictures of new faces
+MARGIN = 0.05  # cosine of the recogniser's embeddings down to which a new face is pushed away from the old one
+GRAIN = 0.03  # noise in pictures of new faces, which in use come from files and have been scaled
 BACKBONE_RATE = 0.5  # of the learning rate
 TEXTURE = 16  # the first style that is moved back, of the block of 256 px
 MOVED_BACK = 0.6  # share of their mean drift; with all of it skin is freckled
@@ -154,10 +156,10 @@ def main() -> None:
             "prior": (offset.square().mean(2) - 1).clamp(min=0).mean(),
         }
         few = slice(setting.exchanged)
-        new, renewed = exchanged(codes[few], points[few], part[few], person[few], feeling[few], rng)
+        new, renewed = new_people(codes[few], points[few], part[few], person[few], feeling[few], rng)
         return losses | new, [row[few][:8] for row in (target, picture.detach(), renewed)]
 
-    def exchanged(
+    def new_people(
         codes: torch.Tensor,
         points: torch.Tensor,
         part: torch.Tensor,
@@ -165,31 +167,24 @@ def main() -> None:
         feeling: torch.Tensor,
         rng: torch.Generator,
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Losses of faces whose codes get new identities, those of the first half and of the second the same; and what
-        they look like."""
-        half = len(codes) // 2
-        doing = gestures(points)
+        """Losses of faces that get new identities, and what they look like."""
+        doing, keys = gestures(points), random_keys(generator, len(codes), rng)
         with torch.autocast(DEVICE.type, enabled=False):
-            old, crowd = exchange.read(codes, doing)
-            drawn = torch.randn(half, old.shape[1], generator=rng).to(codes).repeat(2, 1)
-            written = exchange.draw(old.detach(), drawn)
-            alike = crowd[:half] == crowd[half:]
-            written = torch.cat([written[:half], written[:half].where(alike[:, None], written[half:])])
-            new = exchange.write(codes, written - old, crowd)
-        picture = preview(new).float()
-        found = points_of(picture)
-        someone = embed(picture)
-        grain = GRAIN * torch.randn(picture.shape, device=DEVICE)
-        again = encode((picture.detach() + grain) * part)[0].float()
+            new = exchange.exchanged(codes, doing, keys)
+        picture = preview(new.codes).float()
+        found, someone = points_of(picture), embed(picture)
+        grain = GRAIN * torch.randn(picture.shape, generator=rng).to(picture)
+        again = encode((picture.detach() + grain).clamp(-1, 1) * part)[0].float()
         with torch.autocast(DEVICE.type, enabled=False):
-            read, _ = exchange.read(again, gestures(found).detach())
+            read = exchange.read(exchange.identity(again, gestures(found).detach()), new.men)
+        first, second = someone.chunk(2)
         return {
             "new_expression": 1 - (feel(picture) * feeling).sum(1).mean(),
             "new_gestures": (gestures(found) - doing).abs().mean(),
-            "away": ((someone * person).sum(1) - STRANGERS).clamp(min=0).mean(),
-            "together": (alike * (1 - (someone[:half] * someone[half:]).sum(1))).mean(),
-            "read": F.smooth_l1_loss(read, written),
-            "again": ((again - new.detach())[:, encoder.active] / encoder.scale).square().mean(),
+            "away": ((someone * person).sum(1) - MARGIN).clamp(min=0).mean(),
+            "together": (new.alike * (1 - (first * second).sum(1))).mean(),
+            "read": F.smooth_l1_loss(read, new.coordinates),
+            "again": ((again - new.codes.detach())[:, encoder.active] / encoder.scale).square().mean(),
         }, picture.detach()
 
     while run.step < setting.steps:
