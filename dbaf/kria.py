@@ -1,12 +1,12 @@
 """KRIA: key-authorized reversible identity anonymization (the role it has in DBAF, arXiv 2311.08786).
 
 It maps an identity code and a latent key to another identity code, and back again. The paper trains one MLP to do both.
-Here the way back is exact for people within a limit: those of the code's principal components that tell people apart,
-whitened, are reflected across subspaces that the key chooses, moved by what else the key chooses, and held within a
-distance of the middle. So new codes are about as far out as those of people are, whatever the old ones were like: faces
-further out look odd. All styles are turned together, since a face whose coarse and fine styles are of two people looks
-odd, too; light, colour and sharpness, which differ from photograph to photograph, stay. (The paper's MLP, given the
-same minutes on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
+Here it is exact by construction: those of the code's principal components that tell people apart, whitened, are
+reflected across subspaces that the key chooses, moved by what else the key chooses, and held within a distance of the
+middle. So new codes are about as far out as those of people are, whatever the old ones were like: faces further out
+look odd. All styles are turned together, since a face whose coarse and fine styles are of two people looks odd, too;
+light, colour and sharpness, which differ from photograph to photograph, stay. (The paper's MLP, given the same minutes
+on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
 
 People who look like women and people who look like men have coordinates of their own: a reflection across the middle of
 all gave women beards. A score tells them apart that no key changes, so that it is the same on the way back. Those of
@@ -17,6 +17,9 @@ import torch
 from torch import nn
 
 SHORT = 0.97  # of the limit: no new identity is further out, so a picture that reads so was read with errors
+# Largest root mean square of the coordinates on the way back, for wrong keys lead further, where faces look odd: of
+# people, and of those who were read with errors, whose size says nothing
+FARTHEST, USUAL = 1.8, 1.2
 CROWDS = 3  # people with a score up to 0 (women), above 0 (men), and all of them
 PARTS = 3  # of the coordinates, each with its own part of the key: telling people apart best, less, and least
 TURNED = 0.7  # share of the dimensions of each part that are reflected
@@ -31,7 +34,7 @@ class KRIA(nn.Module):
         rank: coordinates of a code, whitened: of variance 1 in people at large; at most `components`.
         stretch: factor on the coordinates.
         move: standard deviation, over keys, of what is added to each of them.
-        limit: the largest root mean square of the coordinates that it gives, in each part, there and back.
+        limit: the largest root mean square of a new identity's coordinates, in each part.
         dim: width of the codes.
     """
 
@@ -60,8 +63,7 @@ class KRIA(nn.Module):
         Args:
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each part of the coordinates [B, PARTS, dim].
-            back: recover; exact if each part of the old coordinates is within the limit, and of the new ones below
-                SHORT of it. Others are held at the limit: wrong keys lead further out, where faces look odd.
+            back: recover; exact up to FARTHEST, where the limit is not all but reached.
             keep_looks: keep perceived sex and age; the same for there and back.
 
         Returns:
@@ -177,7 +179,8 @@ class KeyedTurn(nn.Module):
             size = size_of(x) / self.limit
             free = x / size * torch.atanh(size.clamp(max=SHORT))
             old = reflected((free - move) / self.stretch, basis)
-            return old * (self.limit / size_of(old)).clamp(max=1)
+            largest = torch.where(size < SHORT, FARTHEST, USUAL)
+            return old * (largest / size_of(old)).clamp(max=1)
         free = self.stretch * reflected(x, basis) + move
         size = size_of(free) / self.limit
         return free / size * torch.tanh(size)

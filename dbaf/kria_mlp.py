@@ -1,7 +1,7 @@
 """KRIA as the paper has it (DBAF, arXiv 2311.08786): one MLP a style group, trained to be its own inverse.
 
 It maps the identity code of a style, beside the key's latent, to another identity code, and under the same key about
-back again: I ~ KRIA(KRIA(I, key), key). `dbaf.kria.KRIA` has a way back by construction, and is what `mobile` uses.
+back again: I ~ KRIA(KRIA(I, key), key). `dbaf.kria.KRIA` has an exact way back, and is what `mobile` uses.
 """
 
 from collections.abc import Callable, Mapping
