@@ -82,7 +82,7 @@ class KRIA(nn.Module):
         whole = []
         for one, other in zip(identity.split(1), held.split(1), strict=True):
             crowd = self.crowd(other, keep_looks)
-            raised = one + self._written((self.scored(other) - self.scored(one)) * crowd.along)
+            raised = one + self.written((self.scored(other) - self.scored(one)) * crowd.along)
             whole.append(self._with(raised, crowd, crowd.read(self.components(other))))
         return torch.cat(whole)
 
@@ -91,8 +91,8 @@ class KRIA(nn.Module):
         return torch.cat([self.crowd(one, True).read(self.components(one)) for one in identity.split(1)])
 
     def scored(self, identity: torch.Tensor) -> torch.Tensor:
-        """Of a code [1, L, dim]: below 0 for who looks like a woman, above for who looks like a man."""
-        return (identity * self.score).sum() - self.middle
+        """Of codes [B, L, dim], [B]: below 0 for who looks like a woman, above for who looks like a man."""
+        return (identity * self.score).sum((1, 2)) - self.middle
 
     def crowd(self, identity: torch.Tensor, keep_looks: bool) -> "Crowd":
         """The people among whom the new identity of a code [1, L, dim] is."""
@@ -102,7 +102,7 @@ class KRIA(nn.Module):
 
     def middle_of(self, identity: torch.Tensor) -> torch.Tensor:
         """The mean identity code [1, L, dim] of the crowd that a code [1, L, dim] is like."""
-        return self.mean + self._written(self.crowd(identity, True).centre)
+        return self.mean + self.written(self.crowd(identity, True).centre)
 
     def _turned(self, identity: torch.Tensor, key: torch.Tensor, crowd: "Crowd", back: bool) -> torch.Tensor:
         x = crowd.read(self.components(identity))  # [1, rank]
@@ -114,16 +114,16 @@ class KRIA(nn.Module):
         """An identity code [1, L, dim] with coordinates x [1, rank]."""
         for _ in range(2):  # weights are rounded to fp16, so that once leaves an error of some thousandths
             change = x - crowd.read(self.components(identity))
-            identity = identity + self._written(change @ crowd.colour)
+            identity = identity + self.written(change @ crowd.colour)
         return identity
 
     def components(self, identity: torch.Tensor) -> torch.Tensor:
         """Identity codes [B, L, dim] -> [B, components]."""
         return torch.einsum("bld,ldc->bc", identity - self.mean, self.basis)
 
-    def _written(self, components: torch.Tensor) -> torch.Tensor:
-        """The change [1, L, dim] of a code that goes with one of its components [1, components] or [components]."""
-        return torch.einsum("bc,ldc->bld", components.view(1, -1), self.basis)
+    def written(self, components: torch.Tensor) -> torch.Tensor:
+        """The change [B, L, dim] of codes that goes with one of their components [B, components], or [components]."""
+        return torch.einsum("bc,ldc->bld", torch.atleast_2d(components), self.basis)
 
 
 class Crowd(nn.Module):

@@ -139,7 +139,7 @@ def coordinates(identity: torch.Tensor, people: torch.Tensor, readings: torch.Te
         readings: linear functions of the identity code, [len(READINGS), L * dim].
         kria: its score, its keys and what they give stay.
     """
-    scores = torch.stack([kria.scored(one) for one in identity.split(1)])
+    scores = kria.scored(identity)
     codes = identity.flatten(1)
     left_out, train = codes[:CHECKED], slice(CHECKED, None)
     kria.mean.copy_(codes[train].mean(0).view_as(kria.mean))

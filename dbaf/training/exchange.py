@@ -55,8 +55,7 @@ class Exchange(nn.Module):
         """Codes [B, L, dim] with coordinates changed by `change` [B, rank] in their crowds; to some thousandths, since
         weights are rounded to fp16."""
         women_s, men_s = (change @ crowd.colour for crowd in self._crowds())  # [B, components]
-        components = torch.where(men[:, None], men_s, women_s)
-        return codes + torch.einsum("bc,ldc->bld", components, self.kria.basis)
+        return codes + self.kria.written(torch.where(men[:, None], men_s, women_s))
 
     def exchanged(self, codes: torch.Tensor, gestures: torch.Tensor, keys: torch.Tensor) -> Exchanged:
         """New identities, in pairs that share theirs where both are of one crowd.
@@ -68,7 +67,7 @@ class Exchange(nn.Module):
         """
         half = len(codes) // 2
         identity = self.identity(codes, gestures)
-        men = (identity * self.kria.score).sum((1, 2)) > self.kria.middle
+        men = self.kria.scored(identity) > 0
         old = self.read(identity, men)
         turns = (turn for turn in self.kria.turns if isinstance(turn, KeyedTurn))
         parts = zip(turns, old.detach().split(self.kria.ranks, 1), keys.unbind(1), strict=True)

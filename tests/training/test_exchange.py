@@ -30,7 +30,7 @@ def test_new_identities_are_those_that_kria_gives_and_pairs_of_one_crowd_share_t
     exchange, (codes, doing, keys) = made_up_exchange(), faces()
     kria, new = exchange.kria, exchange.exchanged(codes, doing, keys)
     old = exchange.identity(codes, doing)
-    assert new.men.tolist() == [bool(kria.scored(one) > 0) for one in old.split(1)]
+    assert torch.equal(new.men, kria.scored(old) > 0)
     given = kria(old, keys)
     first = torch.arange(FACES) < FACES // 2
     own = first | ~new.alike.repeat(2)
@@ -52,7 +52,7 @@ def test_nothing_but_the_coordinates_changes() -> None:
 def test_coordinates_are_read_in_the_crowd_that_is_asked_for() -> None:
     exchange, (codes, doing, _) = made_up_exchange(), faces()
     identity = exchange.identity(codes, doing)
-    men = torch.stack([exchange.kria.scored(one) for one in identity.split(1)]) > 0
+    men = exchange.kria.scored(identity) > 0
     own = exchange.kria.coordinates(identity)
     torch.testing.assert_close(exchange.read(identity, men), own, atol=1e-4, rtol=0)
     assert ((exchange.read(identity, ~men) - own).abs().amax(1) > 0.1).all()
