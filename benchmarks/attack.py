@@ -5,7 +5,7 @@
 LFW: a folder a person, photos in it. The attacker has the weights and this source, but not the key. One photo each of
 `count` people is pseudonymised under the key, saved and encoded again, as the attacker would. From some of these pairs
 KRIA's transform is estimated, by orthogonal Procrustes with what the attacker knows of it: a reflection, which changes
-the sign of a known number of directions of each group, a scale (encoders read codes too near the mean) and a move. It
+the sign of a known number of directions of each part, a scale (encoders read codes too near the mean) and a move. It
 is then undone for the other people, of whom the attacker looks for the nearest in a gallery: the originals themselves,
 and other photos of the same people. The right key and a wrong one stand beside it. All in KRIA's own coordinates, where
 there is no recogniser or generator to lose anything.
@@ -28,6 +28,7 @@ from dbaf.evaluation.verification import share
 from dbaf.faces.face import Face, main_face
 from dbaf.images import read_picture
 from dbaf.keys import Key
+from dbaf.kria import KRIA, KeyedTurn
 from dbaf.pipeline import Pipeline
 from dbaf.progress import progress_bar
 
@@ -44,8 +45,8 @@ def undo(
         outputs: coordinates [M, D].
         known: those [N, D] of the originals of some pairs.
         seen: those of their outputs.
-        ranks: coordinates of each group; they sum to D.
-        turned: how many directions of each group change their sign.
+        ranks: coordinates of each part; they sum to D.
+        turned: how many directions of each part change their sign.
     """
     undone, sizes = [], list(ranks)
     for z, x, y, flips in zip(
@@ -92,6 +93,11 @@ def _main(pipeline: Pipeline, picture: torch.Tensor) -> list[Face]:
     if not faces:
         raise PictureError("No face was found.")
     return [main_face(faces, picture)]
+
+
+def parts_of(kria: KRIA) -> tuple[list[int], list[int]]:
+    """Coordinates of each part, and how many directions of each change their sign."""
+    return kria.ranks, [turn.turned for turn in kria.turns if isinstance(turn, KeyedTurn)]
 
 
 def measure(rows: torch.Tensor, gallery: torch.Tensor, ranks: Sequence[int], turned: Sequence[int]) -> dict[str, Any]:
@@ -143,8 +149,8 @@ def main() -> None:
             rows.append(pair[0])
             gallery.append(pair[1])
             update(len(rows), len(by_person), person)
-    (groups,) = pipeline.kria.children()
-    ranks, turned = [group.rank for group in groups], [group.turned for group in groups]
+    assert isinstance(pipeline.kria, KRIA)
+    ranks, turned = parts_of(pipeline.kria)
     report = {"model_sha256": pipeline.digest.hex(), "ranks": ranks, "turned": turned}
     report |= measure(torch.stack(rows), torch.stack(gallery), ranks, turned)
     write_json(arguments.out, report)

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from made_up import fitted_kria
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "attack.py"
 RANKS, TURNED = (6, 9), (4, 6)
@@ -22,12 +23,16 @@ def script() -> ModuleType:
 
 
 def reflections(seed: int) -> torch.Tensor:
-    """[15, 15] as KRIA's: of each group some directions change their sign."""
+    """[15, 15] as KRIA's: of each part some directions change their sign."""
     generator, blocks = torch.Generator().manual_seed(seed), []
     for rank, turned in zip(RANKS, TURNED, strict=True):
         span = torch.linalg.qr(torch.randn(rank, turned, generator=generator, dtype=torch.float64)).Q
         blocks.append(torch.eye(rank, dtype=torch.float64) - 2 * span @ span.T)
     return torch.block_diag(*blocks)
+
+
+def test_parts_are_those_of_the_model(script: ModuleType) -> None:
+    assert script.parts_of(fitted_kria()) == ([10] * 3, [7] * 3)
 
 
 def test_enough_pairs_give_the_transform_and_one_does_not(script: ModuleType) -> None:
