@@ -1,5 +1,7 @@
 """What the encoder alone can do: encode and render, no MAAR, no paste, without and with refinement.
 
+With refinement also what the key brings back of the refined face from the saved picture, in the way of the product.
+
     python benchmarks/encoder.py --lfw LFW --portraits PORTRAITS --jobs 2 --out benchmarks/encoder.json
 
 LFW: a folder a person, photos in it; people that training has not seen. PORTRAITS: a folder of photos of different
@@ -14,6 +16,7 @@ import base64
 import functools
 import hashlib
 import io
+import math
 import multiprocessing
 import os
 import tempfile
@@ -28,21 +31,24 @@ from PIL import Image
 from dbaf.evaluation.cache import Cache, method_version
 from dbaf.evaluation.calibration import calibration_for
 from dbaf.evaluation.dataset import Photo, choose, photos_in
-from dbaf.evaluation.examine import Judges, look_at_original, thumbnail
+from dbaf.evaluation.examine import Judges, face_at, look_at_original, thumbnail
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.evaluation.report import heading, write_json
 from dbaf.evaluation.run import Setup
 from dbaf.evaluation.summary import calibration_json
 from dbaf.evaluation.utility import landmark_error, rotation_error, squares
 from dbaf.evaluation.verification import mean, median, share
+from dbaf.faces import Face, Selection, main_face
 from dbaf.faces.align import warp
-from dbaf.faces.face import Face, main_face
 from dbaf.faces.mask import to_square
+from dbaf.images import from_pil, to_pil
 from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 from dbaf.progress import progress_bar
+from dbaf.stages import Encoding
 
 COLUMNS = 10  # pairs in a row of the sheet
+KEY = Key(hashlib.sha256(b"dbaf benchmark key").digest())  # everybody knows it, so it is of no other use
 
 
 def place(picture: torch.Tensor, patch: torch.Tensor, face: Face) -> torch.Tensor:
@@ -77,11 +83,12 @@ def examine(photo: Photo, steps: int) -> dict[str, Any]:
         return original.record
     face, pipeline = main_face(original.faces, original.picture), judge.pipeline
     start = time.perf_counter()
-    latent = pipeline.encode(original.picture, [face], steps).latent
+    encoding = pipeline.encode(original.picture, [face], steps)
     seconds = time.perf_counter() - start
-    rendered = place(original.picture, pipeline.generator(latent).clamp(-1, 1), face)
+    rendered = place(original.picture, pipeline.generator(encoding.latent).clamp(-1, 1), face)
     seen = pipeline.finder.retrace(rendered, face.points)
     return original.record | {
+        "recovered": recovered(original.picture, face, encoding, steps, judge) if steps else None,
         "reconstructed": judge.embed(rendered, seen.points),
         "landmarks": landmark_error(face.mesh, seen.mesh),
         "rotation": rotation_error(face.mesh, seen.mesh),
@@ -89,6 +96,23 @@ def examine(photo: Photo, steps: int) -> dict[str, Any]:
         "seconds": seconds,
         "thumbnails": [thumbnail(original.picture, face), thumbnail(rendered, face)],
     }
+
+
+def recovered(
+    picture: torch.Tensor, face: Face, encoding: Encoding, steps: int, judge: Judges
+) -> dict[str, Any] | None:
+    """What comes back with the key from the saved picture, refined again where no imprint is read: the embedding, and
+    whether one was. None if no face is found there."""
+    pipeline = judge.pipeline
+    who, attributes = pipeline.disentangle(encoding)
+    made = pipeline.render(picture, [face], pipeline.anonymize_identity(who, KEY), attributes)
+    saved = from_pil(to_pil(made.picture)).rgb
+    found = face_at(judge.faces(saved), face)
+    if found is None:
+        return None
+    back = pipeline.recover(saved, KEY, refine_steps=steps, faces=Selection([found], [True]))
+    seen = face_at(judge.faces(back.picture), face) or found
+    return {"embedding": judge.embed(from_pil(back.image).rgb, seen.points), "imprint": back.restored[0]}
 
 
 def examine_into(cache: Cache, version: str, job: tuple[Photo, int]) -> None:
@@ -124,6 +148,14 @@ def figures(photos: list[Photo], records: list[dict[str, Any]], threshold: float
         "expression_agreement": share(torch.tensor([r["agrees"] for _, r in kept]), people),
         "seconds_to_encode": median(torch.tensor([r["seconds"] for _, r in kept]), people),
     }
+    if any(r["recovered"] for _, r in kept):
+        back = [r["recovered"] or {"embedding": None, "imprint": False} for _, r in kept]
+        apart = [
+            math.dist(r["embedding"], one["embedding"]) if one["embedding"] else math.inf
+            for (_, r), one in zip(kept, back, strict=True)
+        ]
+        rows["recovered"] = share(torch.tensor(apart) <= threshold, people)
+        rows["imprint_read"] = share(torch.tensor([one["imprint"] for one in back]), people)
     rows |= {f"{axis}_error_degrees": median(rotation[:, i], people) for i, axis in enumerate(("yaw", "pitch", "roll"))}
     return {"photos": len(photos), "faces": len(kept)} | {name: figure.as_json() for name, figure in rows.items()}
 
@@ -147,13 +179,13 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     args = arguments()
-    cache, key = Cache(args.cache), Key(bytes(32))  # no key is used: it stands in the version of the code
+    cache = Cache(args.cache)
     version = (
-        method_version("dbaf", args.model, None, key) + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+        method_version("dbaf", args.model, None, KEY) + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
     )
     recogniser = Dlib()
     calibration = calibration_for(recogniser, torch.zeros(0, 1), [], "stored")
-    about = heading(Setup(lambda: key, args.model))
+    about = heading(Setup(lambda: KEY, args.model))
     report: dict[str, Any] = {name: about[name] for name in ("model", "machine", "intervals")}
     report |= {"jobs": args.jobs, "threads_a_job": threads()}
     report["recogniser"] = {"name": recogniser.name} | calibration_json(calibration)

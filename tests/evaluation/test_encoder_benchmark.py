@@ -39,6 +39,7 @@ def test_figures_leave_out_photos_without_a_face(script: ModuleType) -> None:
             "rotation": [1.0, -2.0, 0.5],
             "agrees": person != 0,
             "seconds": 0.1,
+            "recovered": None,
         }
 
     photos = [SimpleNamespace(person=name) for name in "abcd"]
@@ -49,3 +50,10 @@ def test_figures_leave_out_photos_without_a_face(script: ModuleType) -> None:
     assert found["strangers_accepted"]["value"] == 0
     assert found["expression_agreement"]["value"] == pytest.approx(2 / 3, abs=1e-3)
     assert found["pitch_error_degrees"]["value"] == 2
+    assert "recovered" not in found
+
+    records[1]["recovered"] = {"embedding": records[1]["embedding"], "imprint": True}
+    records[2]["recovered"] = {"embedding": records[1]["embedding"], "imprint": False}  # somebody else
+    found = script.figures(photos, records, 0.5)
+    assert found["recovered"]["value"] == pytest.approx(1 / 3, abs=1e-3)  # where no face is found nobody came back
+    assert found["imprint_read"]["value"] == pytest.approx(1 / 3, abs=1e-3)
