@@ -12,7 +12,7 @@ from torch import nn
 
 from dbaf.cid import CID
 from dbaf.gesture_code import GestureCode, attribute_code
-from dbaf.kria import KRIA, Crowd, KeyedTurn
+from dbaf.kria import KRIA, Crowd
 
 
 class Exchanged(NamedTuple):
@@ -69,9 +69,7 @@ class Exchange(nn.Module):
         identity = self.identity(codes, gestures)
         men = self.kria.scored(identity) > 0
         old = self.read(identity, men)
-        turns = (turn for turn in self.kria.turns if isinstance(turn, KeyedTurn))
-        parts = zip(turns, old.detach().split(self.kria.ranks, 1), keys.unbind(1), strict=True)
-        new = torch.cat([turn(part, key, False) for turn, part, key in parts], 1)  # [B, rank]
+        new = self.kria.turned(old.detach(), keys)  # [B, rank]
         alike = men[:half] == men[half:]
         new = torch.cat([new[:half], new[:half].where(alike[:, None], new[half:])])
         return Exchanged(self.write(codes, new - old, men), new, men, alike)
