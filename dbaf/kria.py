@@ -1,11 +1,12 @@
 """KRIA: key-authorized reversible identity anonymization (the role it has in DBAF, arXiv 2311.08786).
 
 It maps an identity code and a latent key to another identity code, and back again. The paper trains one MLP to do both.
-Here it is exact by construction: nearly all of the code's principal components, whitened, are reflected across
-subspaces that the key chooses, moved by what else the key chooses, and held within a distance of the middle. So new
-codes are about as far out as those of people are, whatever the old ones were like: faces further out look odd. All
-styles are turned together, since a face whose coarse and fine styles are of two people looks odd, too. (The paper's
-MLP, given the same minutes on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
+Here it is exact by construction: those of the code's principal components that tell people apart, whitened, are
+reflected across subspaces that the key chooses, moved by what else the key chooses, and held within a distance of the
+middle. So new codes are about as far out as those of people are, whatever the old ones were like: faces further out
+look odd. All styles are turned together, since a face whose coarse and fine styles are of two people looks odd, too;
+light, colour and sharpness, which differ from photograph to photograph, stay. (The paper's MLP, given the same minutes
+on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
 
 People who look like women and people who look like men have coordinates of their own: a reflection across the middle of
 all gave women beards. A score tells them apart that no key changes, so that it is the same on the way back. Those of

@@ -44,8 +44,8 @@ from dbaf.training.observe import in_square
 from dbaf.training.synthetic import BATCH
 from dbaf.weights.bundle import bundle_folder, load_network, save_part
 
-COMPONENTS, RANK = 400, 393  # of all codes; coordinates of each crowd
-STRETCH, MOVE, LIMIT = 1.2, 1.15, 1.3
+COMPONENTS, RANK = 400, 300  # of all codes; coordinates of each crowd
+STRETCH, MOVE, LIMIT = 1.2, 1.0, 1.3
 READINGS = (*LOOKS, "fringe", "red", "green", "blue")
 KEPT = ("man", "age", "glasses", "fringe", "red", "green", "blue")  # read off a code, kept exactly
 FREE = KEPT[2:]  # where looks need not be kept
