@@ -28,13 +28,12 @@ from dbaf.evaluation.verification import share
 from dbaf.faces.face import Face, main_face
 from dbaf.images import read_picture
 from dbaf.keys import Key
-from dbaf.kria import KRIA, USUAL, KeyedTurn, size_of
+from dbaf.kria import KRIA, KeyedTurn
 from dbaf.pipeline import Pipeline
 from dbaf.progress import progress_bar
 
 KNOWN = (1, 4, 16, 32, 64)  # pairs that the attacker has
 DRAWS = 5  # of which pairs these are
-ROUNDED = 0.005  # coordinates are written and read with weights in fp16
 
 
 def undo(
@@ -128,14 +127,6 @@ def measure(rows: torch.Tensor, gallery: torch.Tensor, ranks: Sequence[int], tur
     return report | {"found_at_1": {name: share(torch.cat(some), people).as_json() for name, some in hits.items()}}
 
 
-def drawn_back(rows: torch.Tensor) -> dict[str, Any]:
-    """How often KRIA's way back ended further out than people are, of rows as in `measure`: could that tell the right
-    key from a wrong one?"""
-    ends = {"right key": rows[:, 2], "wrong key": rows[:, 3]}
-    people = [str(number) for number in range(len(rows))]
-    return {name: share((size_of(end)[:, 0] - USUAL).abs() < ROUNDED, people).as_json() for name, end in ends.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lfw", type=Path)
@@ -162,7 +153,6 @@ def main() -> None:
     ranks, turned = parts_of(pipeline.kria)
     report = {"model_sha256": pipeline.digest.hex(), "ranks": ranks, "turned": turned}
     report |= measure(torch.stack(rows), torch.stack(gallery), ranks, turned)
-    report["drawn_back"] = drawn_back(torch.stack(rows))
     write_json(arguments.out, report)
     print(json.dumps(report, indent=1))
 

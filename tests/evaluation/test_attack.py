@@ -8,8 +8,6 @@ import pytest
 import torch
 from made_up import fitted_kria
 
-from dbaf.kria import USUAL, size_of
-
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "attack.py"
 RANKS, TURNED = (6, 9), (4, 6)
 
@@ -54,12 +52,3 @@ def test_figures_tell_the_attack_from_the_keys(script: ModuleType) -> None:
     assert figures["64 pairs, same photo"]["n"] == 5 * 96
     assert figures["wrong key, same photo"]["value"] < 0.3
     assert figures["1 pairs, same photo"]["value"] < 0.5
-
-
-def test_people_who_were_drawn_back_are_counted(script: ModuleType) -> None:
-    rows = torch.randn(50, 4, 15, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    rows[:, 2] *= 0.8 / size_of(rows[:, 2])
-    rows[:40, 3] *= USUAL / size_of(rows[:40, 3])
-    rows[40:, 3] *= 0.7 / size_of(rows[40:, 3])
-    found = script.drawn_back(rows)
-    assert (found["right key"]["value"], found["wrong key"]["value"]) == (0, 0.8)
