@@ -101,8 +101,17 @@ def examine(photo: Photo, steps: int) -> dict[str, Any]:
 def recovered(
     picture: torch.Tensor, face: Face, encoding: Encoding, steps: int, judge: Judges
 ) -> dict[str, Any] | None:
-    """What comes back with the key from the saved picture, refined again where no imprint is read: the embedding, and
-    whether one was. None if no face is found there."""
+    """What comes back with the key from the saved picture, refined again where no imprint is read.
+
+    Args:
+        picture: the original [1, 3, H, W] in [-1, 1].
+        face: that of it which was encoded.
+        encoding: of this face alone.
+        steps: of refinement.
+
+    Returns:
+        `embedding` [D], and whether an `imprint` was read; None if no face is found in the saved picture.
+    """
     pipeline = judge.pipeline
     who, attributes = pipeline.disentangle(encoding)
     made = pipeline.render(picture, [face], pipeline.anonymize_identity(who, KEY), attributes)
@@ -111,8 +120,9 @@ def recovered(
     if found is None:
         return None
     back = pipeline.recover(saved, KEY, refine_steps=steps, faces=Selection([found], [True]))
-    seen = face_at(judge.faces(back.picture), face) or found
-    return {"embedding": judge.embed(from_pil(back.image).rgb, seen.points), "imprint": back.restored[0]}
+    returned = from_pil(back.image).rgb
+    seen = face_at(judge.faces(returned), face) or found
+    return {"embedding": judge.embed(returned, seen.points), "imprint": back.restored[0]}
 
 
 def examine_into(cache: Cache, version: str, job: tuple[Photo, int]) -> None:
