@@ -1,24 +1,28 @@
 """What each part of the pipeline does for privacy and likeness: the same photos and keys, one part changed at a time.
 
-    python benchmarks/ablations.py --lfw LFW --count 120 --out benchmarks/ablations.json
+    python benchmarks/ablations.py --lfw LFW --count 120 --trained BUNDLES --out benchmarks/ablations.json
 
 LFW: a folder a person, photos in it; people that training has not seen. "Identity removed" gives everybody the mean
 identity, so that what the recogniser still accepts came through the attributes: with MAAR, through its maps too.
+
+BUNDLES: a folder of bundles whose CID or KRIA was trained otherwise, all on the same photographs: see
+docs/training.md. In one stage nothing is disentangled before it is anonymized: KRIA turns the code itself.
 """
 
 import argparse
-import hashlib
+import functools
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import track
 
 from dbaf.evaluation.calibration import calibration_for
 from dbaf.evaluation.dataset import Photo, choose, photos_in
 from dbaf.evaluation.examine import Judges, face_at, look_at_original
-from dbaf.evaluation.methods import nonce, through_png
+from dbaf.evaluation.methods import nonce, public_key, through_png
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.evaluation.report import write_json
 from dbaf.evaluation.summary import calibration_json
@@ -41,6 +45,13 @@ class NoMAAR(torch.nn.Module):
         return {}
 
 
+class NoCID(torch.nn.Module):
+    """A code is all identity."""
+
+    def forward(self, wplus: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(wplus)
+
+
 def plain_kria(pipeline: Pipeline) -> None:
     assert isinstance(pipeline.kria, KRIA)
     for turn in pipeline.kria.modules():
@@ -57,6 +68,11 @@ def no_occlusion(pipeline: Pipeline) -> None:
 
 
 def no_gesture_code(pipeline: Pipeline) -> None:
+    pipeline.gesture_code = None
+
+
+def no_cid(pipeline: Pipeline) -> None:
+    pipeline.cid = NoCID()  # type: ignore[assignment]
     pipeline.gesture_code = None
 
 
@@ -79,6 +95,11 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "without the gesture code": (no_gesture_code,),
     "identity removed": (identity_removed,),
     "identity removed, without MAAR": (identity_removed, no_maar),
+}
+TRAINED: dict[str, tuple[str, tuple[Change, ...]]] = {
+    "two stages, trained again": ("two-stages", ()),
+    "one stage": ("one-stage", (no_cid,)),
+    "CID without attention": ("no-attention", ()),
 }
 
 
@@ -126,28 +147,40 @@ def figures(records: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
     }
 
 
+def variant(photos: list[Photo], groups: dict[str, int], threshold: float, job: tuple[str, str]) -> dict[str, Any]:
+    """The figures of a variant, `job`: its name and its bundle."""
+    name, bundle = job
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    pipeline = Pipeline.from_pretrained(bundle)
+    for change in VARIANTS[name] if name in VARIANTS else TRAINED[name][1]:
+        change(pipeline)
+    judges = Judges.load(pipeline, Dlib())
+    found = [examine(photo, judges, public_key(), groups[photo.person]) for photo in photos]
+    return figures([record for record in found if record], threshold)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lfw", type=Path, required=True)
+    parser.add_argument("--trained", type=Path, help="folder of bundles that were trained otherwise")
     parser.add_argument("--count", type=int, default=120, help="photos, two a person")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
-    keep_freed_memory()
-    torch.set_num_threads(1)
-    recogniser, key = Dlib(), Key(hashlib.sha256(b"dbaf benchmark key").digest())
-    calibration = calibration_for(recogniser, torch.zeros(0, 1), [], "stored")
+    calibration = calibration_for(Dlib(), torch.zeros(0, 1), [], "stored")
     photos = choose(photos_in(args.lfw, args.out.parent), args.count)
     groups = {person: number % 2 for number, person in enumerate(dict.fromkeys(photo.person for photo in photos))}
     report: dict[str, Any] = {"photos": len(photos), "recogniser": calibration_json(calibration)}
-    for name, changes in VARIANTS.items():
-        pipeline = Pipeline.from_pretrained("mobile")
-        for change in changes:
-            change(pipeline)
-        judges = Judges.load(pipeline, recogniser)
-        found = [examine(photo, judges, key, groups[photo.person]) for photo in track(photos, name)]
-        report[name] = figures([record for record in found if record], calibration.threshold.value)
-        print(name, report[name], flush=True)
-        write_json(args.out, report)
+    jobs = [(name, "mobile") for name in VARIANTS]
+    if args.trained:
+        jobs += [(name, str(args.trained / folder)) for name, (folder, _) in TRAINED.items()]
+    work = functools.partial(variant, photos, groups, calibration.threshold.value)
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+        for (name, _), found in zip(jobs, pool.map(work, jobs), strict=True):
+            report[name] = found
+            print(name, found, flush=True)
+            write_json(args.out, report)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from privacy import public_key
 
 from dbaf.album import Album, same_people
 from dbaf.evaluation.dataset import choose, photos_in
-from dbaf.evaluation.methods import through_png
+from dbaf.evaluation.methods import public_key, through_png
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.evaluation.report import write_json
 from dbaf.evaluation.verification import all_pairs, pair_share, share

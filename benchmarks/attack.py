@@ -12,7 +12,6 @@ there is no recogniser or generator to lose anything.
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 
 from dbaf.errors import PictureError
 from dbaf.evaluation.dataset import Photo, choose, photos_in
-from dbaf.evaluation.methods import through_png, wrong_key
+from dbaf.evaluation.methods import public_key, through_png, wrong_key
 from dbaf.evaluation.report import write_json
 from dbaf.evaluation.verification import share
 from dbaf.faces.face import Face, main_face
@@ -74,16 +73,18 @@ def found(guesses: torch.Tensor, gallery: torch.Tensor) -> torch.Tensor:
 def look(pipeline: Pipeline, photo: Photo, keys: Sequence[Key] | None) -> torch.Tensor:
     """Coordinates [1, D] of who is on a photo; with keys [1 + len(keys), D]: also of the output under the first key,
     as undone by each."""
+    kria = pipeline.kria
+    assert isinstance(kria, KRIA)
     picture = read_picture(photo.path).rgb
     faces = _main(pipeline, picture)
     identity, attributes = pipeline.disentangle(pipeline.encode(picture, faces))
-    rows = [pipeline.kria.coordinates(identity.code)]
+    rows = [kria.coordinates(identity.code)]
     if keys is not None:
         other = pipeline.anonymize_identity(identity, keys[0], imprint=False)
         output = through_png(pipeline.render(picture, faces, other, attributes).picture)
         again, _ = pipeline.disentangle(pipeline.encode(output, _main(pipeline, output)))
-        rows.append(pipeline.kria.coordinates(again.code))
-        rows += [pipeline.kria.coordinates(pipeline.recover_identity(again, key, imprint=False).code) for key in keys]
+        rows.append(kria.coordinates(again.code))
+        rows += [kria.coordinates(pipeline.recover_identity(again, key, imprint=False).code) for key in keys]
     return torch.cat(rows).double()
 
 
@@ -135,7 +136,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("attack.json"))
     arguments = parser.parse_args()
     pipeline = Pipeline.from_pretrained(arguments.model)
-    keys = (Key(hashlib.sha256(b"dbaf benchmark key").digest()), wrong_key())
+    keys = (public_key(), wrong_key())
     by_person: dict[str, list[Photo]] = {}
     for photo in choose(photos_in(arguments.lfw, arguments.out.parent), 2 * arguments.count):
         by_person.setdefault(photo.person, []).append(photo)

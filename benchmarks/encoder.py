@@ -32,6 +32,7 @@ from dbaf.evaluation.cache import Cache, method_version
 from dbaf.evaluation.calibration import calibration_for
 from dbaf.evaluation.dataset import Photo, choose, photos_in
 from dbaf.evaluation.examine import Judges, face_at, look_at_original, thumbnail
+from dbaf.evaluation.methods import public_key
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.evaluation.report import heading, write_json
 from dbaf.evaluation.run import Setup
@@ -42,13 +43,11 @@ from dbaf.faces import Face, Selection, main_face
 from dbaf.faces.align import warp
 from dbaf.faces.mask import to_square
 from dbaf.images import from_pil, to_pil
-from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 from dbaf.progress import progress_bar
 from dbaf.stages import Encoding
 
 COLUMNS = 10  # pairs in a row of the sheet
-KEY = Key(hashlib.sha256(b"dbaf benchmark key").digest())  # everybody knows it, so it is of no other use
 
 
 def place(picture: torch.Tensor, patch: torch.Tensor, face: Face) -> torch.Tensor:
@@ -114,12 +113,12 @@ def recovered(
     """
     pipeline = judge.pipeline
     who, attributes = pipeline.disentangle(encoding)
-    made = pipeline.render(picture, [face], pipeline.anonymize_identity(who, KEY), attributes)
+    made = pipeline.render(picture, [face], pipeline.anonymize_identity(who, public_key()), attributes)
     saved = from_pil(to_pil(made.picture)).rgb
     found = face_at(judge.faces(saved), face)
     if found is None:
         return None
-    back = pipeline.recover(saved, KEY, refine_steps=steps, faces=Selection([found], [True]))
+    back = pipeline.recover(saved, public_key(), refine_steps=steps, faces=Selection([found], [True]))
     returned = from_pil(back.image).rgb
     seen = face_at(judge.faces(returned), face) or found
     return {"embedding": judge.embed(returned, seen.points), "imprint": back.restored[0]}
@@ -190,12 +189,11 @@ def draw(records: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     args = arguments()
     cache = Cache(args.cache)
-    version = (
-        method_version("dbaf", args.model, None, KEY) + hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
-    )
+    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    version = method_version("dbaf", args.model, None, public_key()) + source[:8]
     recogniser = Dlib()
     calibration = calibration_for(recogniser, torch.zeros(0, 1), [], "stored")
-    about = heading(Setup(lambda: KEY, args.model))
+    about = heading(Setup(public_key, args.model))
     report: dict[str, Any] = {name: about[name] for name in ("model", "machine", "intervals")}
     report |= {"jobs": args.jobs, "threads_a_job": threads()}
     report["recogniser"] = {"name": recogniser.name} | calibration_json(calibration)

@@ -9,7 +9,6 @@ and without it.
 """
 
 import argparse
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from PIL import Image
 from rich.progress import track
 
+from dbaf.evaluation.methods import public_key
 from dbaf.evaluation.report import write_json
 from dbaf.evaluation.verification import mean, median, share
 from dbaf.faces import Face, main_face
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
     keep_freed_memory()
-    pipeline, key = Pipeline.from_pretrained("mobile"), Key(hashlib.sha256(b"dbaf benchmark key").digest())
+    pipeline, key = Pipeline.from_pretrained("mobile"), public_key()
     by_name = {photo.stem: photo for photo in args.photos.iterdir()}
     report: dict[str, Any] = {"masks": len(list(MASKS.glob("*.png")))}
     for name in ("with", "without"):

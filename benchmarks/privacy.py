@@ -11,22 +11,16 @@ small pictures of real people: keep that folder private. The report holds none.
 """
 
 import argparse
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from dbaf.evaluation.cache import Cache
 from dbaf.evaluation.dataset import choose, photos_in
+from dbaf.evaluation.methods import public_key
 from dbaf.evaluation.report import heading, lines, methods_json, recogniser_json, write_json
 from dbaf.evaluation.run import Setup, measure
-from dbaf.keys import Key
 from dbaf.progress import progress_bar
-
-
-def public_key() -> Key:
-    """The key of the benchmark: everybody knows it, so it is of no other use."""
-    return Key(hashlib.sha256(b"dbaf benchmark key").digest())
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ in the same run.
 """
 
 import argparse
-import hashlib
 import json
 import random
 import tempfile
@@ -22,6 +21,7 @@ from PIL import Image
 from dbaf.batch import find_capsule, plan, sidecar_of
 from dbaf.capsule import embed, mask_regions, open_capsule, seal
 from dbaf.errors import CapsuleError, DbafError
+from dbaf.evaluation.methods import public_key
 from dbaf.files import replacing
 from dbaf.images import Picture, from_pil, read_picture, to_pil, write_png
 from dbaf.keys import Key
@@ -40,7 +40,7 @@ def main() -> None:
     rng = random.Random(0)
     sources = [task.source for task in plan(arguments.photos, arguments.out)]
     rng.shuffle(sources)
-    pipeline, key = Pipeline.from_pretrained("mobile"), Key(hashlib.sha256(b"dbaf benchmark key").digest())
+    pipeline, key = Pipeline.from_pretrained("mobile"), public_key()
     rows: list[dict[str, float]] = []
     left_out: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as folder, progress_bar("seal", arguments.count) as (update, _):

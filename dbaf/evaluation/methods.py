@@ -34,6 +34,11 @@ def nonce(group: int) -> bytes:
     return hashlib.sha256(f"dbaf evaluation nonce {group % GROUPS}".encode()).digest()[:NONCE_BYTES]
 
 
+def public_key() -> Key:
+    """The key of the benchmarks: everybody knows it, so it is of no other use."""
+    return Key(hashlib.sha256(b"dbaf benchmark key").digest())
+
+
 def wrong_key() -> Key:
     """A fixed key that is not the user's; public."""
     return Key(hashlib.sha256(b"dbaf evaluation wrong key").digest())

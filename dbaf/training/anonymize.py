@@ -171,6 +171,7 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, required=True, help="torchvision MobileNetV2 state dict")
     parser.add_argument("--agesex", type=Path, required=True, help="of face-api.js, see dbaf.training.faceapi")
     parser.add_argument("--expressions", type=Path, required=True, help="of face-api.js")
+    parser.add_argument("--one-stage", action="store_true", help="fit KRIA on whole codes, not on what CID leaves")
     args = parser.parse_args()
     torch.manual_seed(0)
     bundle = bundle_folder("mobile")
@@ -191,11 +192,13 @@ def main() -> None:
     encoded = coded["wplus"]
     fringe = fringes(coded["pictures"], coded["meshes"], load_network(bundle, "occlusion", OcclusionNet))
     looks = looked_at(encoded)
-    attributes = torch.cat([cid(part) for part in encoded.split(250)])
+    attributes = torch.zeros_like(encoded)
     doing, people, train = gestures(in_square(coded["meshes"])), coded["people"], slice(CHECKED, None)
-    goes = with_gestures((encoded - attributes)[train], doing[train], people[train])
-    save_part(bundle, "gestures", goes.state_dict(), {"styles": encoded.shape[1], "dim": generator.dim}, LICENCE)
-    attributes += goes(doing)
+    if not args.one_stage:
+        attributes = torch.cat([cid(part) for part in encoded.split(250)])
+        goes = with_gestures((encoded - attributes)[train], doing[train], people[train])
+        save_part(bundle, "gestures", goes.state_dict(), {"styles": encoded.shape[1], "dim": generator.dim}, LICENCE)
+        attributes += goes(doing)
     identity = encoded - attributes
     with torch.enable_grad():
         skin = visible(encoded[CHECKED : CHECKED + SHOWN], generator).flatten(1)

@@ -33,8 +33,8 @@ def main() -> None:
     setting = settings("disentangle")
     folder = bundle_folder("mobile")
     generator, critic = load_generator(folder), load_critic(args.critic).to(DEVICE)
-    config: dict[str, Any] = {"groups": GROUPS, "dim": generator.dim}
-    cid = CID(GROUPS, generator.dim)
+    config: dict[str, Any] = {"groups": GROUPS, "dim": generator.dim, "attends": setting.attends}
+    cid = CID(**config)
     cid.mean_w.copy_(generator.mean_w)
     cid.scale.copy_(critic.scale)
     cid.to(DEVICE)
