@@ -17,11 +17,10 @@ import torch
 from torch import nn
 
 SHORT = 0.97  # of the limit: no new identity is further out, so a picture that reads so was read with errors
-# Root mean square of all coordinates. 1 to 3 of 100 photographs are further out than the first: who is so on the way
-# back was led there by a wrong key, or read with errors, to where faces look odd, and is drawn to the second, where
-# people are
-FARTHEST, USUAL = 1.3, 1.0
-CROWDS = 3  # people with a score up to 0 (women), above 0 (men), and all of them
+# Root mean square of all coordinates: of women and men, and by those of everybody. 1 to 3 of 100 photographs are
+# further out. Who is so on the way back was led there by a wrong key, or read with errors, to where faces look odd, and
+# is drawn to where people usually are
+FARTHEST, USUAL = (1.3, 1.3, 1.4), 1.0
 PARTS = 3  # of the coordinates, each with its own part of the key: telling people apart best, less, and least
 TURNED = 0.7  # share of the dimensions of each part that are reflected
 
@@ -49,7 +48,7 @@ class KRIA(nn.Module):
     ) -> None:
         super().__init__()
         self.ranks = [len(part) for part in torch.arange(rank).tensor_split(PARTS)]
-        self.crowds = nn.ModuleList(Crowd(components, rank) for _ in range(CROWDS))
+        self.crowds = nn.ModuleList(Crowd(components, rank, farthest) for farthest in FARTHEST)
         self.turns = nn.ModuleList(KeyedTurn(part, stretch, move, limit, dim) for part in self.ranks)
         self.register_buffer("mean", torch.zeros(styles, dim))
         self.register_buffer("basis", torch.zeros(styles, dim, components))  # orthonormal
@@ -108,11 +107,11 @@ class KRIA(nn.Module):
     def turned(self, x: torch.Tensor, key: torch.Tensor, back: bool = False) -> torch.Tensor:
         """Whitened coordinates x [B, rank] under keys [B, PARTS, dim], there or back: [B, rank]."""
         parts = zip(self.turns, x.split(self.ranks, 1), key.unbind(1), strict=True)
-        y = torch.cat([turn(part, its, back) for turn, part, its in parts], 1)
-        return y * torch.where(size_of(y) > FARTHEST, USUAL / size_of(y), 1) if back else y
+        return torch.cat([turn(part, its, back) for turn, part, its in parts], 1)
 
     def _turned(self, identity: torch.Tensor, key: torch.Tensor, crowd: "Crowd", back: bool) -> torch.Tensor:
-        return self._with(identity, crowd, self.turned(crowd.read(self.components(identity)), key, back))
+        x = self.turned(crowd.read(self.components(identity)), key, back)
+        return self._with(identity, crowd, crowd.among_people(x) if back else x)
 
     def _with(self, identity: torch.Tensor, crowd: "Crowd", x: torch.Tensor) -> torch.Tensor:
         """An identity code [1, L, dim] with coordinates x [1, rank]."""
@@ -131,15 +130,21 @@ class KRIA(nn.Module):
 
 
 class Crowd(nn.Module):
-    """Identity coordinates of one kind of people. Arguments as for `KRIA`."""
+    """Identity coordinates of one kind of people: with a score up to 0 (women), above 0 (men), or all of them.
+
+    Args:
+        components, rank: as for `KRIA`.
+        farthest: root mean square of the coordinates of those who are all but furthest out.
+    """
 
     centre: torch.Tensor
     whiten: torch.Tensor
     colour: torch.Tensor
     along: torch.Tensor
 
-    def __init__(self, components: int, rank: int) -> None:
+    def __init__(self, components: int, rank: int, farthest: float) -> None:
         super().__init__()
+        self.farthest = farthest
         self.register_buffer("centre", torch.zeros(components))  # their mean
         self.register_buffer("whiten", torch.zeros(components, rank))  # components -> coordinates of unit variance
         self.register_buffer("colour", torch.zeros(rank, components))  # and back: colour @ whiten = 1
@@ -148,6 +153,11 @@ class Crowd(nn.Module):
     def read(self, components: torch.Tensor) -> torch.Tensor:
         """components [B, components] -> whitened coordinates [B, rank]."""
         return (components - self.centre) @ self.whiten
+
+    def among_people(self, x: torch.Tensor) -> torch.Tensor:
+        """Coordinates x [B, rank], drawn to where people are if they are too far out."""
+        size = size_of(x)
+        return x * torch.where(size > self.farthest, USUAL / size, 1)
 
 
 class KeyedTurn(nn.Module):

@@ -2,7 +2,7 @@
 
 import torch
 
-from dbaf.kria import CROWDS, KRIA, Crowd
+from dbaf.kria import FARTHEST, KRIA, Crowd
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -22,7 +22,7 @@ def fitted_kria() -> KRIA:
         assert isinstance(crowd, Crowd)
         directions = noise(components, rank, seed=number)
         axes = torch.linalg.qr(torch.cat([score.T, directions], 1)).Q[:, 1:]
-        crowd.centre.copy_(noise(components, seed=CROWDS + number))
+        crowd.centre.copy_(noise(components, seed=len(FARTHEST) + number))
         crowd.whiten.copy_(axes / 2)  # coordinates of about 1, as those of people
         crowd.colour.copy_(2 * axes.T)
         crowd.along.copy_(score[0] / score.square().sum())

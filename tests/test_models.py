@@ -76,7 +76,7 @@ def test_no_new_identity_is_further_out_than_the_limit_and_from_there_a_way_lead
         assert 2.9 < float(part.square().mean(1).sqrt().min())
         assert float(part.square().mean(1).sqrt().max()) < 3.001
     for way in (keys, keys.roll(1, 0)):
-        assert float(size_of(kria.coordinates(kria(hidden, way, back=True))).max()) < FARTHEST + 0.001
+        assert float(size_of(kria.coordinates(kria(hidden, way, back=True))).max()) < FARTHEST[0] + 0.001
     back = kria(hidden, keys, back=True)
     assert torch.cosine_similarity(kria.coordinates(back), kria.coordinates(codes)).min() > 0.9
 

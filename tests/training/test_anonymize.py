@@ -34,7 +34,7 @@ def codes() -> torch.Tensor:
 
 def fitted(codes: torch.Tensor, people: torch.Tensor, left: int = 2) -> Crowd:
     """Components 3 and 5 are to stay."""
-    crowd = Crowd(COMPONENTS, COMPONENTS - left)
+    crowd = Crowd(COMPONENTS, COMPONENTS - left, 1.3)
     fit(crowd, codes, codes.T.cov(), covariance(codes, people), EXACT)
     return crowd
 
@@ -53,7 +53,7 @@ def test_coordinates_are_white_and_can_be_written_back() -> None:
 
 def test_the_coordinates_of_other_people_are_no_larger_than_those_of_the_people_they_were_fitted_on() -> None:
     some, others = codes()[:60], codes()[60:]
-    crowd = Crowd(COMPONENTS, COMPONENTS - 2)
+    crowd = Crowd(COMPONENTS, COMPONENTS - 2, 1.3)
     fit(crowd, some, codes().T.cov(), torch.eye(COMPONENTS), EXACT)
     sizes = [crowd.read(who).square().mean().sqrt() for who in (some, others)]
     assert sizes[1] < 1.1
