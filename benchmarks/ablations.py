@@ -49,6 +49,7 @@ class NoCID(torch.nn.Module):
     """A code is all identity."""
 
     def forward(self, wplus: torch.Tensor) -> torch.Tensor:
+        """W+ [B, L, dim] -> no attributes: zeros [B, L, dim]."""
         return torch.zeros_like(wplus)
 
 
@@ -96,7 +97,7 @@ VARIANTS: dict[str, tuple[Change, ...]] = {
     "identity removed": (identity_removed,),
     "identity removed, without MAAR": (identity_removed, no_maar),
 }
-TRAINED: dict[str, tuple[str, tuple[Change, ...]]] = {
+TRAINED: dict[str, tuple[str, tuple[Change, ...]]] = {  # with the folder of each one's bundle
     "two stages, trained again": ("two-stages", ()),
     "one stage": ("one-stage", (no_cid,)),
     "CID without attention": ("no-attention", ()),
@@ -147,13 +148,22 @@ def figures(records: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
     }
 
 
-def variant(photos: list[Photo], groups: dict[str, int], threshold: float, job: tuple[str, str]) -> dict[str, Any]:
-    """The figures of a variant, `job`: its name and its bundle."""
-    name, bundle = job
+def variant(
+    photos: list[Photo], groups: dict[str, int], threshold: float, job: tuple[str, tuple[Change, ...]]
+) -> dict[str, Any]:
+    """The figures of one variant.
+
+    Args:
+        photos: at which it is measured.
+        groups: of the people in them, each with its own nonce.
+        threshold: distance up to which the recogniser takes two faces for one person.
+        job: its bundle, and what is changed in the pipeline.
+    """
+    bundle, changes = job
     keep_freed_memory()
     torch.set_num_threads(1)
     pipeline = Pipeline.from_pretrained(bundle)
-    for change in VARIANTS[name] if name in VARIANTS else TRAINED[name][1]:
+    for change in changes:
         change(pipeline)
     judges = Judges.load(pipeline, Dlib())
     found = [examine(photo, judges, public_key(), groups[photo.person]) for photo in photos]
@@ -172,12 +182,12 @@ def main() -> None:
     photos = choose(photos_in(args.lfw, args.out.parent), args.count)
     groups = {person: number % 2 for number, person in enumerate(dict.fromkeys(photo.person for photo in photos))}
     report: dict[str, Any] = {"photos": len(photos), "recogniser": calibration_json(calibration)}
-    jobs = [(name, "mobile") for name in VARIANTS]
+    jobs = {name: ("mobile", changes) for name, changes in VARIANTS.items()}
     if args.trained:
-        jobs += [(name, str(args.trained / folder)) for name, (folder, _) in TRAINED.items()]
+        jobs |= {name: (str(args.trained / folder), changes) for name, (folder, changes) in TRAINED.items()}
     work = functools.partial(variant, photos, groups, calibration.threshold.value)
     with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
-        for (name, _), found in zip(jobs, pool.map(work, jobs), strict=True):
+        for name, found in zip(jobs, pool.map(work, jobs.values()), strict=True):
             report[name] = found
             print(name, found, flush=True)
             write_json(args.out, report)

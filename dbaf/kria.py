@@ -134,7 +134,7 @@ class Crowd(nn.Module):
 
     Args:
         components, rank: as for `KRIA`.
-        farthest: root mean square of the coordinates of those who are all but furthest out.
+        farthest: root mean square of the coordinates that few of these people exceed.
     """
 
     centre: torch.Tensor
@@ -155,7 +155,7 @@ class Crowd(nn.Module):
         return (components - self.centre) @ self.whiten
 
     def among_people(self, x: torch.Tensor) -> torch.Tensor:
-        """Coordinates x [B, rank], drawn to where people are if they are too far out."""
+        """Whitened coordinates x [B, rank]; who is further out than `farthest` is drawn to a size of USUAL."""
         size = size_of(x)
         return x * torch.where(size > self.farthest, USUAL / size, 1)
 
