@@ -1,11 +1,11 @@
 """A new face laid where the old one lies and bent to its contour, so that no second jaw line and no second background
-shows."""
+shows; and its mouth to what the old one does, more exactly than a code says it."""
 
 import torch
 import torch.nn.functional as F
 
 from dbaf.faces.align import similarity
-from dbaf.faces.face import LEFT_EYE, LEFT_MOUTH, NOSE_TIP, RIGHT_EYE, RIGHT_MOUTH, five_points
+from dbaf.faces.face import LEFT_EYE, NOSE_TIP, RIGHT_EYE, five_points
 from dbaf.faces.mask import hull_points
 
 GRID = 64  # px, side at which the bend is worked out; it is smooth
@@ -13,16 +13,21 @@ CONTOUR = 36  # points of it
 LIMIT = 0.12  # largest displacement of a contour point, of the square
 STIFFNESS = 1e-3  # of the spline: features of a profile lie close to its contour
 # what keeps its shape: the features make the new identity
-FEATURES = (*LEFT_EYE, *RIGHT_EYE, NOSE_TIP, 1, 6, LEFT_MOUTH, RIGHT_MOUTH, 0, 17)
+FEATURES = (*LEFT_EYE, *RIGHT_EYE, NOSE_TIP, 1, 6)
+# what does not: a mouth's corners and the inner edges of its lips, and points of the outer edges, each with the inner
+# point that it goes with, so that lips are as full as they were
+MOUTH = (61, 291, 78, 308, 81, 80, 13, 310, 311, 178, 88, 14, 318, 402)
+LIPS = {37: 81, 0: 13, 267: 311, 84: 178, 17: 14, 314: 402}
 
 
 def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
-    """Move the contour of the face in a patch to that of the old face, and its features, as a whole, to the old ones.
+    """Move the contour of the face in a patch to that of the old face, its features, as a whole, to the old ones, and
+    its mouth to the shape of the old one.
 
-    A thin-plate spline (Bookstein 1989) through points of the contour, the features and the border, which stays. The
-    features are moved by the similarity that takes the eyes to the old ones; mouths, which smile or not, have no say.
-    The contour of the face so laid is moved along rays from the middle, to the old one. Contours are those of hulls: of
-    a face that is turned, the mesh's own oval lies on the hidden cheek, and its edge is elsewhere.
+    A thin-plate spline (Bookstein 1989) through points of the contour, the features, the mouth and the border, which
+    stays. The features are moved by the similarity that takes the eyes to the old ones. The contour of the face so laid
+    is moved along rays from the middle, to the old one, the mouth to where the old one is open or smiles. Contours are
+    those of hulls: of a face that is turned, the mesh's own oval lies on the hidden cheek, and its edge is elsewhere.
 
     Args:
         patch: [1, 3, S, S] in [-1, 1].
@@ -33,9 +38,10 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
         [1, 3, S, S] in [-1, 1].
     """
     new, old = new.detach().cpu().double(), old.detach().cpu().double()
-    features, matrix = new[list(FEATURES)], similarity(five_points(new)[:2], five_points(old)[:2])
+    matrix, middle = similarity(five_points(new)[:2], five_points(old)[:2]), old.mean(0)
     whole = new @ matrix[:, :2].T + matrix[:, 2]
-    laid, middle = whole[list(FEATURES)], old.mean(0)
+    outer, inner = list(LIPS), list(LIPS.values())
+    laid = torch.cat([whole[list(FEATURES)], old[list(MOUTH)], whole[outer] + old[inner] - whole[inner]])
     target, source = hull_points(old, middle, CONTOUR), hull_points(whole, middle, CONTOUR)
     source = torch.linalg.solve(matrix[:, :2], (source - matrix[:, 2]).T).T
     move = source - target  # where to look for what belongs at `target`
@@ -45,7 +51,7 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
     border = torch.cartesian_prod(side, side)
     border = border[((border == 0) | (border == 1)).any(1)]  # [16, 2]
     points = torch.cat([target, laid, border])
-    moves = torch.cat([move, features - laid, torch.zeros_like(border)])
+    moves = torch.cat([move, new[[*FEATURES, *MOUTH, *outer]] - laid, torch.zeros_like(border)])
     places = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
     grid = torch.cartesian_prod(places, places).flip(1)  # [GRID * GRID, 2], x first
     field = _spline(points, moves, grid).view(GRID, GRID, 2).permute(2, 0, 1)[None]

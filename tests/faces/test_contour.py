@@ -2,7 +2,7 @@
 
 import torch
 
-from dbaf.faces.contour import bend
+from dbaf.faces.contour import LIPS, bend
 from dbaf.faces.face import LEFT_EYE, LEFT_MOUTH, NOSE_TIP, OVAL, RIGHT_EYE, RIGHT_MOUTH
 
 
@@ -15,6 +15,20 @@ def mesh(width: float, height: float) -> torch.Tensor:
     points[list(RIGHT_EYE)] += torch.tensor([0.07, -0.08])
     points[NOSE_TIP] += torch.tensor([0.0, 0.04])
     return points
+
+
+def with_mouth(face: torch.Tensor, wide: float, open_: float, lips: float) -> torch.Tensor:
+    """The mesh with a mouth about (0.5, 0.64), so wide and so open, with lips so thick."""
+    face = face.clone()
+    for point, share, side in (
+        *((61, -1.0, 0), (78, -0.9, 0), (80, -0.5, -1), (81, -0.25, -1), (13, 0.0, -1), (311, 0.25, -1)),
+        *((310, 0.5, -1), (308, 0.9, 0), (291, 1.0, 0), (88, -0.5, 1), (178, -0.25, 1), (14, 0.0, 1)),
+        *((402, 0.25, 1), (318, 0.5, 1)),
+    ):
+        face[point] = torch.tensor([0.5 + share * wide / 2, 0.64 + side * open_ / 2])
+    for outer, inner in LIPS.items():
+        face[outer] = face[inner] + torch.tensor([0, lips if face[inner, 1] > 0.64 else -lips])
+    return face
 
 
 def dot(x: float, y: float, size: int = 200) -> torch.Tensor:
@@ -65,6 +79,20 @@ def test_features_are_laid_where_the_old_ones_lie_and_keep_their_shape() -> None
         found = brightest(bend(dot(x, y), new, old))
         assert abs(found[0] - x - 0.02) < 0.01
         assert abs(found[1] - y + 0.01) < 0.01
+
+
+def test_a_mouth_does_what_the_old_one_did_with_its_own_lips() -> None:
+    new = with_mouth(mesh(0.2, 0.3), wide=0.16, open_=0.02, lips=0.03)
+    old = with_mouth(mesh(0.2, 0.3), wide=0.2, open_=0.06, lips=0.01)
+    for (x, y), (right, down) in {
+        (0.58, 0.64): (0.02, 0.0),  # a corner
+        (0.5, 0.65): (0.0, 0.02),  # the lower lip's inner edge
+        (0.5, 0.68): (0.0, 0.02),  # ... and its outer one, though the old lip was thinner
+        (0.5, 0.60): (0.0, -0.02),
+    }.items():
+        found = brightest(bend(dot(x, y), new, old))
+        assert abs(found[0] - x - right) < 0.008
+        assert abs(found[1] - y - down) < 0.008
 
 
 def test_far_contours_are_not_followed_all_the_way() -> None:
