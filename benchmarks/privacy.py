@@ -26,7 +26,12 @@ from dbaf.progress import progress_bar
 def main() -> None:
     arguments = parse()
     setup = Setup(
-        public_key, arguments.model, arguments.device, peers=arguments.peers, refine_steps=arguments.refine_steps
+        public_key,
+        arguments.model,
+        arguments.device,
+        peers=arguments.peers,
+        refine_steps=arguments.refine_steps,
+        keep_looks=arguments.looks == "keep",
     )
     report: dict[str, Any] = heading(setup)
     sets = {"lfw": (arguments.lfw, arguments.count), "portraits": (arguments.portraits, None)}
@@ -69,6 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default="mobile", help="name or folder of the model bundle")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--refine-steps", type=int, default=0, help="as for dbaf anonymize")
+    parser.add_argument("--looks", choices=("keep", "free"), default="keep", help="as for dbaf anonymize")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "dbaf-evaluation")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("privacy.json"))

@@ -69,14 +69,17 @@ class TogglingPipeline:
     def disentangle(self, encoding: torch.Tensor) -> tuple[Colour, None]:
         return Colour(encoding, [False]), None
 
-    def amount(self, key: Key, nonce: bytes | None) -> torch.Tensor:
-        return 0.2 + key.latent_noise(nonce)[0, :3].abs().fmod(0.4)[:, None, None]
+    def amount(self, key: Key, nonce: bytes | None, keep_looks: bool) -> torch.Tensor:
+        """What is added to each colour [3, 1, 1]; more where looks are free."""
+        return (0.2 if keep_looks else 0.6) + key.latent_noise(nonce)[0, :3].abs().fmod(0.4)[:, None, None]
 
-    def anonymize_identity(self, identity: Colour, key: Key, nonce: bytes | None) -> Colour:
-        return Colour(identity.code + self.amount(key, nonce), [False])
+    def anonymize_identity(self, identity: Colour, key: Key, nonce: bytes | None, keep_looks: bool = True) -> Colour:
+        return Colour(identity.code + self.amount(key, nonce, keep_looks), [False])
 
-    def recover_identity(self, identity: Colour, key: Key, nonce: bytes | None, imprint: bool = True) -> Colour:
-        return Colour(identity.code - self.amount(key, nonce), [False])
+    def recover_identity(
+        self, identity: Colour, key: Key, nonce: bytes | None, imprint: bool = True, keep_looks: bool = True
+    ) -> Colour:
+        return Colour(identity.code - self.amount(key, nonce, keep_looks), [False])
 
     def render(self, picture: torch.Tensor, faces: list[Face], identity: Colour, attributes: None) -> Rendering:
         self.renders += 1
@@ -85,12 +88,12 @@ class TogglingPipeline:
         mask[:, :, 20:44, 20:44] = 1
         return Rendering(out, mask, mask[0, 0].to(torch.int16) - 1, [False])
 
-    def anonymize(self, image: Any, key: Key, nonce: bytes | None) -> Rendering:
+    def anonymize(self, image: Any, key: Key, nonce: bytes | None, keep_looks: bool = True) -> Rendering:
         from dbaf.images import from_pil
 
         picture = from_pil(image).rgb
         identity, attributes = self.disentangle(self.encode(picture, []))
-        return self.render(picture, [], self.anonymize_identity(identity, key, nonce), attributes)
+        return self.render(picture, [], self.anonymize_identity(identity, key, nonce, keep_looks), attributes)
 
 
 class Difference(torch.nn.Module):
@@ -120,7 +123,8 @@ class FakeSetup(Setup):
         assert self.recogniser is not None
         PIPELINES.append(TogglingPipeline())
         pipeline: Any = PIPELINES[-1]
-        methods: list[Method] = [Dbaf(pipeline, self.key()), *([Blur()] if self.peers else [])]
+        ours = Dbaf(pipeline, self.key(), keep_looks=self.keep_looks)
+        methods: list[Method] = [ours, *([Blur()] if self.peers else [])]
         return judges(pipeline, self.recogniser), methods
 
     def versions(self) -> dict[str, str]:

@@ -12,6 +12,8 @@ from dbaf.cli.options import (
     DeviceOption,
     KeyEnv,
     KeyFile,
+    Looks,
+    LooksChoice,
     ModelName,
     PassEnv,
     RefineSteps,
@@ -53,6 +55,7 @@ def evaluate(
         ),
     ] = None,
     refine_steps: RefineSteps = 0,
+    looks: Looks = LooksChoice.keep,
     jobs: Annotated[int, typer.Option(min=1, help="Processes. Each loads the networks.")] = 1,
     model: ModelName = "mobile",
     device: DeviceOption = Device.auto,
@@ -72,7 +75,8 @@ def evaluate(
         model = open_model(model)
         key = functools.partial(open_key, key_file, key_env, passphrase_env)
         try:
-            run(data, out, key, limit, peers, refine_steps, recogniser, jobs, model, device.value)
+            keep_looks = looks == LooksChoice.keep
+            run(data, out, key, limit, peers, refine_steps, keep_looks, recogniser, jobs, model, device.value)
         except KeyboardInterrupt:
             typer.echo("evaluate: stopped. Give the same command again to go on.")
             raise typer.Exit(130) from None

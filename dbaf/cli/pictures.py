@@ -18,6 +18,7 @@ from dbaf.cli.options import (
     KeyEnv,
     KeyFile,
     LinkageChoice,
+    Looks,
     LooksChoice,
     MinFace,
     ModelName,
@@ -74,9 +75,7 @@ def anonymize(
             "--clip", help="IN is a folder of frames, in the order of their names: a person keeps one face in all."
         ),
     ] = False,
-    looks: Annotated[
-        LooksChoice, typer.Option(help="keep: new faces of about the same sex and age. free: of any, as the key says.")
-    ] = LooksChoice.keep,
+    looks: Looks = LooksChoice.keep,
     seal: Annotated[
         SealChoice,
         typer.Option(

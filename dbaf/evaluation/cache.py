@@ -83,10 +83,12 @@ def original_version(model: str, recogniser: Path | None) -> str:
     return f"original-{_digest([*code, *_finder(model), package / 'images.py', *_judges(recogniser)])}"
 
 
-def method_version(method: str, model: str, recogniser: Path | None, key: Key, refine_steps: int = 0) -> str:
+def method_version(
+    method: str, model: str, recogniser: Path | None, key: Key, refine_steps: int = 0, keep_looks: bool = True
+) -> str:
     """Changes when the same photo may give another record of a method.
 
-    All depend on the model's face finder; only ours on its other networks, the key and the steps.
+    All depend on the model's face finder; only ours on its other networks, the key, the steps and the looks.
     """
     package = Path(dbaf.__path__[0])
     code = []
@@ -96,7 +98,7 @@ def method_version(method: str, model: str, recogniser: Path | None, key: Key, r
         if not apart:
             code.append(path)
     own = [bundle_folder(model) / MANIFEST] if method == "dbaf" else _finder(model)
-    more = {"dbaf": f"{fingerprint(key)} {refine_steps}", "deface": str(deface_version())}.get(method, "")
+    more = {"dbaf": f"{fingerprint(key)} {refine_steps} {keep_looks}", "deface": str(deface_version())}.get(method, "")
     return f"{method}-{_digest([*code, *own, *_judges(recogniser)], more)}"
 
 

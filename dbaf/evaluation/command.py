@@ -23,6 +23,7 @@ def run(
     limit: int | None,
     peers: bool,
     refine_steps: int,
+    keep_looks: bool,
     recogniser: Path | None,
     jobs: int,
     model: str,
@@ -44,7 +45,7 @@ def run(
             f"The recogniser {judge.name} has no threshold, and {data} is too small to take one: it needs {MIN_PEOPLE} "
             f"people with two photos each and {MIN_IMPOSTORS} pairs of different people."
         )
-    setup = Setup(key, model, device, recogniser=recogniser, peers=peers, refine_steps=refine_steps)
+    setup = Setup(key, model, device, recogniser, peers, refine_steps, keep_looks)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

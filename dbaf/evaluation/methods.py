@@ -88,8 +88,8 @@ class Dbaf(Method):
 
     name = "dbaf"
 
-    def __init__(self, pipeline: "Pipeline", key: Key, refine_steps: int = 0) -> None:
-        self.pipeline, self.key, self.refine_steps = pipeline, key, refine_steps
+    def __init__(self, pipeline: "Pipeline", key: Key, refine_steps: int = 0, keep_looks: bool = True) -> None:
+        self.pipeline, self.key, self.refine_steps, self.keep_looks = pipeline, key, refine_steps, keep_looks
         self.checked = False
 
     def outputs(self, picture: torch.Tensor, faces: list[Face], group: int) -> Iterator[Output]:
@@ -101,13 +101,13 @@ class Dbaf(Method):
         with clock("disentangle"):
             identity, attributes = pipeline.disentangle(encoding)
         with clock("key"):
-            other = pipeline.anonymize_identity(identity, self.key, right)
+            other = pipeline.anonymize_identity(identity, self.key, right, keep_looks=self.keep_looks)
         with clock("render"):
             made = pipeline.render(picture, faces, other, attributes)
         anonymized, mask = through_png(made.picture), made.mask
         self._check(picture, anonymized, right)
         yield Output("anonymized", anonymized, mask, clock.seconds)
-        other = pipeline.anonymize_identity(identity, self.key, nonce(group + 1))
+        other = pipeline.anonymize_identity(identity, self.key, nonce(group + 1), keep_looks=self.keep_looks)
         yield Output("second", through_png(pipeline.render(picture, faces, other, attributes).picture))
         yield Output("reconstructed", through_png(pipeline.render(picture, faces, identity, attributes).picture))
         del encoding, identity, attributes, made
@@ -126,7 +126,7 @@ class Dbaf(Method):
         for name, (key, imprint) in ways.items():
             for taken in dict.fromkeys((0, self.refine_steps)):  # as `Pipeline.recover`: imprints need no refinement
                 identity, attributes = encoded(taken)
-                former = pipeline.recover_identity(identity, key, right, imprint)
+                former = pipeline.recover_identity(identity, key, right, imprint, self.keep_looks)
                 if all(former.restored):
                     break
             yield Output(name, through_png(pipeline.render(picture, faces, former, attributes).picture))
@@ -135,8 +135,8 @@ class Dbaf(Method):
         """Once: the stages that were timed give what `Pipeline.anonymize` gives to users."""
         if self.checked or self.refine_steps:  # on a GPU an optimisation does not repeat bit for bit
             return
-        whole = through_png(self.pipeline.anonymize(to_pil(picture), self.key, right).picture)
-        if not torch.equal(anonymized, whole):
+        whole = self.pipeline.anonymize(to_pil(picture), self.key, right, keep_looks=self.keep_looks).picture
+        if not torch.equal(anonymized, through_png(whole)):
             raise AssertionError("Pipeline.anonymize() and its stages give different pictures: this is a bug.")
         self.checked = True
 

@@ -110,6 +110,7 @@ def heading(setup: Setup) -> dict[str, Any]:
     return {
         "model": {"name": setup.model, "manifest_sha256": bundle_digest(setup.model)},
         "refine_steps": setup.refine_steps,
+        "looks": "keep" if setup.keep_looks else "free",
         "machine": {
             "device": torch.cuda.get_device_name() if cuda else "cpu",
             "cpu": platform.machine(),

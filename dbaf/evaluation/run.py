@@ -37,7 +37,7 @@ class Setup:
         model, device: as for `Pipeline.from_pretrained`.
         recogniser: a plug-in file, see `dbaf.evaluation.recogniser`; None: the shipped one.
         peers: also measure the other methods that can run here.
-        refine_steps: as for `Pipeline.encode`.
+        refine_steps, keep_looks: as for `Pipeline.anonymize`.
     """
 
     key: Callable[[], Key]
@@ -46,18 +46,21 @@ class Setup:
     recogniser: Path | None = None
     peers: bool = False
     refine_steps: int = 0
+    keep_looks: bool = True
 
     def open(self) -> tuple[Judges, list[Method]]:
         """Load everything. Raises WeightsError, SecretError, or DbafError for a plug-in that does not load."""
         pipeline = Pipeline.from_pretrained(self.model, self.device)
-        methods: list[Method] = [Dbaf(pipeline, self.key(), self.refine_steps), *(peers() if self.peers else [])]
+        ours = Dbaf(pipeline, self.key(), self.refine_steps, self.keep_looks)
+        methods: list[Method] = [ours, *(peers() if self.peers else [])]
         return Judges.load(pipeline, load_recogniser(self.recogniser)), methods
 
     def versions(self) -> dict[str, str]:
         """Where the cache keeps records, by name of the method; of the originals under `original`."""
         key = self.key()
         names = ["dbaf", *(method.name for method in peers() if self.peers)]
-        methods = {name: method_version(name, self.model, self.recogniser, key, self.refine_steps) for name in names}
+        ours = (self.refine_steps, self.keep_looks)
+        methods = {name: method_version(name, self.model, self.recogniser, key, *ours) for name in names}
         key.wipe()
         return {"original": original_version(self.model, self.recogniser)} | methods
 

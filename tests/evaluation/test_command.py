@@ -82,6 +82,14 @@ def test_peers_stand_in_the_table(tmp_path: Path, data: Path, key: Path) -> None
     assert page.count("<svg") == 2
 
 
+def test_free_looks_are_said(tmp_path: Path, data: Path, key: Path) -> None:
+    out, judge = tmp_path / "out", tmp_path / "colour.py"
+    result = evaluate(data, "--key-file", key, "-o", out, "--limit", 4, "--recogniser", judge, "--looks", "free")
+    assert result.exit_code == 0, result.output
+    assert json.loads((out / "report.json").read_text())["looks"] == "free"
+    assert "any sex and age" in (out / "report.html").read_text()
+
+
 def test_a_blind_recogniser_shows_no_privacy(tmp_path: Path, data: Path, key: Path) -> None:
     out = tmp_path / "out"
     result = evaluate(data, "--key-file", key, "-o", out, "--limit", 4, "--recogniser", tmp_path / "blind.py")

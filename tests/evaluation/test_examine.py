@@ -54,11 +54,25 @@ def test_the_right_key_leads_back_and_the_wrong_one_does_not(photo: Path, recogn
     assert base64.b64decode(record["thumbnail"]["recovered"]).startswith(b"\xff\xd8")
 
 
+def test_free_looks_are_measured_there_and_back(photo: Path, recogniser: Path) -> None:
+    pipeline: Any = TogglingPipeline()
+    judge = judges(pipeline, recogniser)
+    original = look_at_original(photo, judge)
+    kept, free = (examine(original, Dbaf(pipeline, secret(), 0, keep), judge, 0)["embedding"] for keep in (True, False))
+
+    def moved(record: dict[str, list[float]], name: str) -> float:
+        return float((torch.tensor(record[name]) - torch.tensor(record["original"])).norm())
+
+    for name in ("anonymized", "second"):
+        assert moved(free, name) > moved(kept, name) + 0.3
+    assert moved(free, "recovered") < 0.05 * moved(free, "anonymized")
+
+
 def test_stages_that_differ_from_the_pipeline_are_a_bug(photo: Path, recogniser: Path) -> None:
     pipeline: Any = TogglingPipeline()
     judge = judges(pipeline, recogniser)
     whole = pipeline.anonymize
-    pipeline.anonymize = lambda image, key, nonce: whole(image, key, None)
+    pipeline.anonymize = lambda image, key, nonce, keep_looks: whole(image, key, None)
     with pytest.raises(AssertionError, match="different pictures"):
         examine(look_at_original(photo, judge), Dbaf(pipeline, secret()), judge, group=0)
 

@@ -117,6 +117,7 @@ def test_versions_follow_what_a_record_depends_on(tmp_path: Path, monkeypatch: p
     assert fingerprint(one) == fingerprint(Key(bytes(32))) != fingerprint(other)
     assert method_version("dbaf", "mobile", None, one) != method_version("dbaf", "mobile", None, other)
     assert method_version("dbaf", "mobile", None, one) != method_version("dbaf", "mobile", None, one, 40)
+    assert method_version("dbaf", "mobile", None, one) != method_version("dbaf", "mobile", None, one, keep_looks=False)
     assert method_version("blur", "mobile", None, one) == method_version("blur", "mobile", None, other)
     (tmp_path / "mine.py").write_text(COLOUR)
     assert original_version("mobile", None) != original_version("mobile", tmp_path / "mine.py")
