@@ -153,7 +153,8 @@ def look_once(pipeline: Pipeline) -> None:
             torch.cat(fronts) if fronts else None,
         )
 
-    pipeline.detect, pipeline.encode = detect_once, encode_once  # type: ignore[method-assign]
+    pipeline.detect = detect_once  # type: ignore[method-assign, assignment]
+    pipeline.encode = encode_once  # type: ignore[method-assign, assignment]
 
 
 def pictures(pipeline: Pipeline, frames: list[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -182,11 +183,11 @@ def with_and_without_imprints(pictures: Iterator[torch.Tensor]) -> tuple[list[to
             plain.append(stored(picture))
         return write_face(picture, *arguments)
 
-    dbaf.networks.write_face = write  # type: ignore[attr-defined]
+    dbaf.networks.write_face = write  # type: ignore[assignment]
     for picture in pictures:
         made.append(stored(picture))
         plain += made[len(plain) :]  # nobody was there
-    dbaf.networks.write_face = write_face  # type: ignore[attr-defined]
+    dbaf.networks.write_face = write_face
     return made, plain
 
 

@@ -49,7 +49,7 @@ def write_reference(folder: Path, size: int) -> None:
     torch.manual_seed(0)
     styles = 2 * len(CHANNELS[size])
     attention = {"depth": 6, "heads": 14, "mlp": 2048, "head_dim": 64, "attends": False, "projects": False}
-    networks = {
+    networks: dict[str, tuple[str | None, type[torch.nn.Module], dict[str, Any]]] = {
         "generator": ("stylegan2", StyleGAN2, {"channels": CHANNELS[size]}),
         "encoder": ("e4e", E4E, {"styles": styles}),
         "cid": (None, CID, {"groups": [4, 4, styles - 8], **attention}),
@@ -100,7 +100,10 @@ def stage_render(folder: Path, picture: torch.Tensor) -> Task:
     """MAAR and the generator."""
     generator, maar = load_generator(folder), load_network(folder, "maar", MAAR)
     code = torch.randn(1, generator.styles, 512)
-    maps = {int(px): torch.randn(1, scale[0].in_channels, int(px), int(px)) for px, scale in maar.scales.items()}
+    maps = {
+        int(px): torch.randn(1, scale.get_parameter("0.weight").shape[1], int(px), int(px))
+        for px, scale in maar.scales.items()
+    }
     return lambda: generator(code, maar(maps))
 
 

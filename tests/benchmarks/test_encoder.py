@@ -1,34 +1,20 @@
 """benchmarks/encoder.py: figures from records."""
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "encoder.py"
+from benchmarks import encoder
 
 
-@pytest.fixture
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("encoder_benchmark", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_strangers_are_other_people(script: ModuleType) -> None:
+def test_strangers_are_other_people() -> None:
     people = ["a", "a", "b", "b", "c"]
-    assert [script.next_stranger(people, index) for index in range(5)] == [2, 2, 4, 4, 0]
-    assert script.next_stranger(["a"], 0) == 0
+    assert [encoder.next_stranger(people, index) for index in range(5)] == [2, 2, 4, 4, 0]
+    assert encoder.next_stranger(["a"], 0) == 0
 
 
-def test_figures_leave_out_photos_without_a_face(script: ModuleType) -> None:
+def test_figures_leave_out_photos_without_a_face() -> None:
     def record(person: int, moved: float) -> dict:
         embedding = torch.nn.functional.one_hot(torch.tensor(person), 4).double()
         return {
@@ -44,7 +30,7 @@ def test_figures_leave_out_photos_without_a_face(script: ModuleType) -> None:
 
     photos = [SimpleNamespace(person=name) for name in "abcd"]
     records = [record(0, 0.1), record(1, 0.1), record(2, 0.9), {"faces": 0}]
-    found = script.figures(photos, records, 0.5)
+    found = encoder.figures(photos, records, 0.5)
     assert (found["photos"], found["faces"]) == (4, 3)
     assert found["accepted"]["value"] == pytest.approx(2 / 3, abs=1e-3)
     assert found["strangers_accepted"]["value"] == 0
@@ -54,6 +40,6 @@ def test_figures_leave_out_photos_without_a_face(script: ModuleType) -> None:
 
     records[1]["recovered"] = {"embedding": records[1]["embedding"], "imprint": True}
     records[2]["recovered"] = {"embedding": records[1]["embedding"], "imprint": False}  # somebody else
-    found = script.figures(photos, records, 0.5)
+    found = encoder.figures(photos, records, 0.5)
     assert found["recovered"]["value"] == pytest.approx(1 / 3, abs=1e-3)  # where no face is found nobody came back
     assert found["imprint_read"]["value"] == pytest.approx(1 / 3, abs=1e-3)
