@@ -12,13 +12,21 @@ docs/training.md. In one stage nothing is disentangled before it is anonymized: 
 import argparse
 import functools
 import multiprocessing
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dbaf.evaluation.ablation import (
+    Change,
+    identity_removed,
+    no_cid,
+    no_gesture_code,
+    no_maar,
+    no_occlusion,
+    plain_kria,
+)
 from dbaf.evaluation.calibration import calibration_for
 from dbaf.evaluation.dataset import Photo, choose, photos_in
 from dbaf.evaluation.examine import Judges, face_at, look_at_original
@@ -30,63 +38,8 @@ from dbaf.evaluation.utility import landmark_error
 from dbaf.evaluation.verification import all_pairs, mean, pair_share, share
 from dbaf.faces.face import main_face
 from dbaf.keys import Key
-from dbaf.kria import KRIA, KeyedTurn
 from dbaf.memory import keep_freed_memory
 from dbaf.pipeline import Pipeline
-from dbaf.stages import Identity
-
-Change = Callable[[Pipeline], None]
-
-
-class NoMAAR(torch.nn.Module):
-    """The generator keeps its own noise."""
-
-    def forward(self, features: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
-        return {}
-
-
-class NoCID(torch.nn.Module):
-    """A code is all identity."""
-
-    def forward(self, wplus: torch.Tensor) -> torch.Tensor:
-        """W+ [B, L, dim] -> no attributes: zeros [B, L, dim]."""
-        return torch.zeros_like(wplus)
-
-
-def plain_kria(pipeline: Pipeline) -> None:
-    assert isinstance(pipeline.kria, KRIA)
-    for turn in pipeline.kria.modules():
-        if isinstance(turn, KeyedTurn):
-            turn.stretch, turn.move = 1.0, 0.0
-
-
-def no_maar(pipeline: Pipeline) -> None:
-    pipeline.maar = NoMAAR()  # type: ignore[assignment]
-
-
-def no_occlusion(pipeline: Pipeline) -> None:
-    pipeline.occlusion = None
-
-
-def no_gesture_code(pipeline: Pipeline) -> None:
-    pipeline.gesture_code = None
-
-
-def no_cid(pipeline: Pipeline) -> None:
-    pipeline.cid = NoCID()  # type: ignore[assignment]
-    pipeline.gesture_code = None
-
-
-def identity_removed(pipeline: Pipeline) -> None:
-    assert isinstance(pipeline.kria, KRIA)
-    kria = pipeline.kria
-
-    def removed(identity: Identity, *_: Any, **__: Any) -> Identity:
-        codes = torch.cat([kria.middle_of(code) for code in identity.code.split(1)])
-        return Identity(codes, identity.latent, [[]] * len(codes), [False] * len(codes))
-
-    pipeline.anonymize_identity = removed  # type: ignore[method-assign]
-
 
 VARIANTS: dict[str, tuple[Change, ...]] = {
     "all": (),

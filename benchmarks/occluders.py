@@ -4,8 +4,8 @@
 
 `benchmarks/occluders/NAME.png` is white where the photo PHOTOS/NAME.* shows a cloth over the face. (Proposed by the
 colours of cloth and skin, as the training labels are for other people's photos; each was looked at, and bad ones were
-left out.) Every photo is anonymized, and the cloth compared with the original: with the network that sees occluders,
-and without it.
+left out.) Every photo is anonymized, and the cloth compared with the original: by the whole pipeline, without MAAR,
+without the network that sees occluders, and without both.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from rich.progress import track
 
+from dbaf.evaluation.ablation import Change, no_maar, no_occlusion
 from dbaf.evaluation.methods import public_key
 from dbaf.evaluation.report import write_json
 from dbaf.evaluation.verification import mean, median, share
@@ -28,6 +29,12 @@ from dbaf.keys import Key
 from dbaf.memory import keep_freed_memory
 from dbaf.pipeline import Pipeline
 
+VARIANTS: dict[str, tuple[Change, ...]] = {
+    "all": (),
+    "without MAAR": (no_maar,),
+    "without the occlusion network": (no_occlusion,),
+    "without both": (no_maar, no_occlusion),
+}
 MASKS = Path(__file__).with_name("occluders")
 ENOUGH = 25.0  # dB
 EXACT = 99.0  # dB, for no difference at all
@@ -57,16 +64,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()
     keep_freed_memory()
-    pipeline, key = Pipeline.from_pretrained("mobile"), public_key()
     by_name = {photo.stem: photo for photo in args.photos.iterdir()}
     report: dict[str, Any] = {"masks": len(list(MASKS.glob("*.png")))}
-    for name in ("with", "without"):
-        if name == "without":
-            pipeline.occlusion = None
+    for name, changes in VARIANTS.items():
+        pipeline = Pipeline.from_pretrained("mobile")
+        for change in changes:
+            change(pipeline)
         found = []
-        for path in track(sorted(MASKS.glob("*.png")), f"{name} the network"):
+        for path in track(sorted(MASKS.glob("*.png")), name):
             cloth = torch.from_numpy(np.array(Image.open(path)))
-            found.append(examine(pipeline, by_name[path.stem], cloth, key))
+            found.append(examine(pipeline, by_name[path.stem], cloth, public_key()))
         people = [path.stem for path, one in zip(sorted(MASKS.glob("*.png")), found, strict=True) if one]
         seen = {what: torch.tensor([one[what] for one in found if one]) for what in ("psnr", "replaced")}
         report[name] = {

@@ -27,7 +27,7 @@ interruption, and to make the report again.
 # code that no record depends on
 APART = {"capsule", "cli", "training", "weights"}
 APART_FILES = {"__main__", "batch", "demo", "files", "progress"}
-APART_EVALUATION = {"cache", "calibration", "command", "dataset", "plots", "report", "run", "summary", "verification"}
+APART_EVALUATION = set("ablation cache calibration command dataset plots report run summary verification".split())
 LOOKING = ("align", "dlib", "examine", "expression", "recogniser")  # modules of `dbaf.evaluation`
 
 

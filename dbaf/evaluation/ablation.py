@@ -1,0 +1,56 @@
+"""The pipeline with a part changed or left out: what each one does shows in what is missing then.
+
+A change works on the pipeline in place; load another one for the next.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from dbaf.kria import KRIA, KeyedTurn
+from dbaf.pipeline import Pipeline
+from dbaf.stages import Identity
+
+Change = Callable[[Pipeline], None]
+
+
+def plain_kria(pipeline: Pipeline) -> None:
+    """KRIA only reflects: it neither stretches nor moves."""
+    assert isinstance(pipeline.kria, KRIA)
+    for turn in pipeline.kria.modules():
+        if isinstance(turn, KeyedTurn):
+            turn.stretch, turn.move = 1.0, 0.0
+
+
+def no_maar(pipeline: Pipeline) -> None:
+    """The generator keeps its own noise."""
+    pipeline.maar = lambda features: {}  # type: ignore[assignment]
+
+
+def no_occlusion(pipeline: Pipeline) -> None:
+    """Nobody sees what is in front of a face."""
+    pipeline.occlusion = None
+
+
+def no_gesture_code(pipeline: Pipeline) -> None:
+    """Attributes are what CID finds."""
+    pipeline.gesture_code = None
+
+
+def no_cid(pipeline: Pipeline) -> None:
+    """A code is all identity."""
+    pipeline.cid = torch.zeros_like  # type: ignore[assignment]
+    pipeline.gesture_code = None
+
+
+def identity_removed(pipeline: Pipeline) -> None:
+    """Everybody gets the mean identity code of their crowd, and no imprint."""
+    assert isinstance(pipeline.kria, KRIA)
+    kria = pipeline.kria
+
+    def removed(identity: Identity, *_: Any, **__: Any) -> Identity:
+        codes = torch.cat([kria.middle_of(code) for code in identity.code.split(1)])
+        return Identity(codes, identity.latent, [[]] * len(codes), [False] * len(codes))
+
+    pipeline.anonymize_identity = removed  # type: ignore[method-assign]

@@ -1,0 +1,67 @@
+"""What is left of the pipeline without a part."""
+
+import copy
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from made_up import fitted_kria, noise
+
+from dbaf.evaluation.ablation import (
+    Change,
+    identity_removed,
+    no_cid,
+    no_gesture_code,
+    no_maar,
+    no_occlusion,
+    plain_kria,
+)
+from dbaf.pipeline import Pipeline
+from dbaf.stages import Identity
+
+
+def without(pipeline: Pipeline, *changes: Change) -> Pipeline:
+    """A copy that shares its networks."""
+    changed = copy.copy(pipeline)
+    for change in changes:
+        change(changed)
+    return changed
+
+
+def test_without_maar_the_generator_keeps_its_noise(pipeline: Pipeline, portrait: torch.Tensor) -> None:
+    small = torch.nn.functional.interpolate(portrait, size=256, mode="area")
+    faces = pipeline.detect(small)
+    identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
+    bare = without(pipeline, no_maar, no_occlusion)
+    code = identity.latent[:1]
+    assert torch.equal(pipeline.generator(code, bare.maar(attributes.features)), pipeline.generator(code))
+    assert bare.encode(small, faces).front is None
+    assert pipeline.encode(small, faces).front is not None
+
+
+def test_without_cid_a_code_is_all_identity(pipeline: Pipeline, portrait: torch.Tensor) -> None:
+    small = torch.nn.functional.interpolate(portrait, size=256, mode="area")
+    encoding = pipeline.encode(small, pipeline.detect(small))
+    assert torch.equal(without(pipeline, no_cid).disentangle(encoding)[0].code, encoding.latent)
+    attributes = without(pipeline, no_gesture_code).disentangle(encoding)[1]
+    assert torch.equal(attributes.code, pipeline.cid(encoding.latent))
+
+
+def test_kria_that_only_reflects_is_its_own_inverse() -> None:
+    made_up: Any = SimpleNamespace(kria=fitted_kria())
+    x, key = noise(3, 30, seed=1) / 10, noise(3, 3, 32, seed=2)  # far from the limit
+    assert not torch.allclose(made_up.kria.turned(made_up.kria.turned(x, key), key), x, atol=0.05)
+    plain_kria(made_up)
+    assert torch.allclose(made_up.kria.turned(made_up.kria.turned(x, key), key), x, atol=0.01)
+
+
+def test_without_identity_everybody_of_a_crowd_is_alike() -> None:
+    made_up: Any = SimpleNamespace(kria=fitted_kria())
+    identity_removed(made_up)
+    codes = noise(6, 7, 32, seed=3)
+    removed = made_up.anonymize_identity(Identity(codes, codes, [[b"imprint"]] * 6, [False] * 6), None)
+    for sign in (-1, 1):
+        crowd = removed.code[made_up.kria.scored(codes).sign() == sign]
+        assert len(crowd) > 1
+        assert torch.allclose(crowd, crowd[:1].expand_as(crowd), atol=1e-5)
+    assert removed.imprints == [[]] * 6
