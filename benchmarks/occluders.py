@@ -65,6 +65,7 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()
     by_name = {photo.stem: photo for photo in args.photos.iterdir()}
+    key = public_key()
     report: dict[str, Any] = {"masks": len(list(MASKS.glob("*.png")))}
     for name, changes in VARIANTS.items():
         pipeline = Pipeline.from_pretrained("mobile")
@@ -73,7 +74,7 @@ def main() -> None:
         found = []
         for path in track(sorted(MASKS.glob("*.png")), name):
             cloth = torch.from_numpy(np.array(Image.open(path)))
-            found.append(examine(pipeline, by_name[path.stem], cloth, public_key()))
+            found.append(examine(pipeline, by_name[path.stem], cloth, key))
         people = [path.stem for path, one in zip(sorted(MASKS.glob("*.png")), found, strict=True) if one]
         seen = {what: torch.tensor([one[what] for one in found if one]) for what in ("psnr", "replaced")}
         report[name] = {

@@ -86,7 +86,9 @@ def test_free_looks_are_said(tmp_path: Path, data: Path, key: Path) -> None:
     out, judge = tmp_path / "out", tmp_path / "colour.py"
     result = evaluate(data, "--key-file", key, "-o", out, "--limit", 4, "--recogniser", judge, "--looks", "free")
     assert result.exit_code == 0, result.output
-    assert json.loads((out / "report.json").read_text())["looks"] == "free"
+    report = json.loads((out / "report.json").read_text())
+    assert report["looks"] == "free"
+    assert report["methods"]["dbaf"]["privacy"]["recovered"]["value"] == 1
     assert "any sex and age" in (out / "report.html").read_text()
 
 

@@ -11,7 +11,7 @@ from dbaf.errors import PictureError
 from dbaf.evaluation import cache as caching
 from dbaf.evaluation.cache import Cache, fingerprint, method_version, original_version
 from dbaf.evaluation.dataset import choose, photos_in
-from dbaf.evaluation.run import Measured, measure
+from dbaf.evaluation.run import Measured, Setup, measure
 from dbaf.evaluation.summary import summarise
 from dbaf.images import to_pil, write_png
 from dbaf.keys import Key
@@ -119,6 +119,8 @@ def test_versions_follow_what_a_record_depends_on(tmp_path: Path, monkeypatch: p
     assert method_version("dbaf", "mobile", None, one) != method_version("dbaf", "mobile", None, one, 40)
     assert method_version("dbaf", "mobile", None, one) != method_version("dbaf", "mobile", None, one, keep_looks=False)
     assert method_version("blur", "mobile", None, one) == method_version("blur", "mobile", None, other)
+    kept, free = (Setup(lambda: Key(bytes(32)), keep_looks=keep).versions()["dbaf"] for keep in (True, False))
+    assert kept != free
     (tmp_path / "mine.py").write_text(COLOUR)
     assert original_version("mobile", None) != original_version("mobile", tmp_path / "mine.py")
     before = method_version("dbaf", "mobile", None, one)
