@@ -1,6 +1,5 @@
 """Bending a face to another contour, on meshes that are ellipses."""
 
-import pytest
 import torch
 
 from dbaf.faces.contour import bend
@@ -16,25 +15,6 @@ def mesh(width: float, height: float) -> torch.Tensor:
     points[list(RIGHT_EYE)] += torch.tensor([0.07, -0.08])
     points[NOSE_TIP] += torch.tensor([0.0, 0.04])
     return points
-
-
-# points of lips in the MediaPipe face mesh, from left to right
-UPPER, LOWER = (80, 82, 13, 312, 310), (88, 87, 14, 317, 318)  # inner edges
-ABOVE, BELOW = (37, 0, 267), (84, 17, 314)  # outer edges
-SHARES = {78: -0.9, 80: -0.5, 82: -0.2, 13: 0.0, 312: 0.2, 310: 0.5, 308: 0.9} | {
-    **{88: -0.5, 87: -0.2, 14: 0.0, 317: 0.2, 318: 0.5, 61: -1.0, 291: 1.0},
-    **{37: -0.2, 0: 0.0, 267: 0.2, 84: -0.2, 17: 0.0, 314: 0.2},
-}
-
-
-def with_mouth(face: torch.Tensor, wide: float, apart: float, lips: float) -> torch.Tensor:
-    """The mesh with a mouth about (0.5, 0.64), so wide, its lips so far apart and so thick."""
-    face = face.clone()
-    for point, share in SHARES.items():
-        y = apart / 2 * (point in (*LOWER, *BELOW)) - apart / 2 * (point in (*UPPER, *ABOVE))
-        y += lips * (point in BELOW) - lips * (point in ABOVE)
-        face[point] = torch.tensor([0.5 + share * wide / 2, 0.64 + y])
-    return face
 
 
 def dot(x: float, y: float, size: int = 200) -> torch.Tensor:
@@ -85,37 +65,6 @@ def test_features_are_laid_where_the_old_ones_lie_and_keep_their_shape() -> None
         found = brightest(bend(dot(x, y), new, old))
         assert abs(found[0] - x - 0.02) < 0.01
         assert abs(found[1] - y + 0.01) < 0.01
-
-
-def test_a_mouth_does_what_the_old_one_did_with_its_own_lips() -> None:
-    new = with_mouth(mesh(0.2, 0.3), wide=0.16, apart=0.02, lips=0.03)
-    old = with_mouth(mesh(0.2, 0.3), wide=0.19, apart=0.05, lips=0.01)
-    for (x, y), (right, down) in {
-        (0.58, 0.64): (0.015, 0.0),  # a corner
-        (0.5, 0.65): (0.0, 0.015),  # the lower lip's inner edge
-        (0.5, 0.68): (0.0, 0.015),  # ... and its outer one, though the old lip was thinner
-        (0.5, 0.60): (0.0, -0.015),
-    }.items():
-        found = brightest(bend(dot(x, y), new, old))
-        assert abs(found[0] - x - right) < 0.008
-        assert abs(found[1] - y - down) < 0.008
-
-
-def test_an_open_mouth_closes_at_least_by_a_third_where_the_old_one_was_closed() -> None:
-    new = with_mouth(mesh(0.2, 0.3), wide=0.16, apart=0.04, lips=0.02)
-    old = with_mouth(mesh(0.2, 0.3), wide=0.16, apart=0.0, lips=0.02)
-    upper, lower = (brightest(bend(dot(0.5, y), new, old))[1] for y in (0.62, 0.66))
-    assert 0 < lower - upper < 0.027
-
-
-@pytest.mark.parametrize(("new", "old"), [(0.0, 0.1), (0.1, 0.0)])
-def test_pictures_do_not_fold_however_far_apart_lips_are(new: float, old: float) -> None:
-    steps = (torch.arange(128) + 0.5) / 64 - 1
-    places = torch.stack([*torch.meshgrid(steps, steps, indexing="xy"), torch.zeros(128, 128)])[None]
-    meshes = (with_mouth(mesh(0.2, 0.3), wide=0.18, apart=apart, lips=0.02) for apart in (new, old))
-    x, y, _ = bend(places, *meshes)[0, :, 8:-8, 8:-8]  # where each pixel comes from
-    across, down = (x.diff(dim=1)[:-1], y.diff(dim=1)[:-1]), (x.diff(dim=0)[:, :-1], y.diff(dim=0)[:, :-1])
-    assert (across[0] * down[1] - across[1] * down[0] > 0).all()
 
 
 def test_far_contours_are_not_followed_all_the_way() -> None:
