@@ -18,15 +18,7 @@ from typing import Any
 
 import torch
 
-from dbaf.evaluation.ablation import (
-    Change,
-    identity_removed,
-    no_cid,
-    no_gesture_code,
-    no_maar,
-    no_occlusion,
-    plain_kria,
-)
+from dbaf.evaluation import ablation
 from dbaf.evaluation.calibration import calibration_for
 from dbaf.evaluation.dataset import Photo, choose, photos_in
 from dbaf.evaluation.examine import Judges, face_at, look_at_original
@@ -39,20 +31,19 @@ from dbaf.evaluation.verification import all_pairs, mean, pair_share, share
 from dbaf.faces.face import main_face
 from dbaf.keys import Key
 from dbaf.memory import keep_freed_memory
-from dbaf.pipeline import Pipeline
 
-VARIANTS: dict[str, tuple[Change, ...]] = {
+VARIANTS: dict[str, tuple[ablation.Change, ...]] = {
     "all": (),
-    "KRIA only reflects": (plain_kria,),
-    "without MAAR": (no_maar,),
-    "without the occlusion network": (no_occlusion,),
-    "without the gesture code": (no_gesture_code,),
-    "identity removed": (identity_removed,),
-    "identity removed, without MAAR": (identity_removed, no_maar),
+    "KRIA only reflects": (ablation.plain_kria,),
+    "without MAAR": (ablation.no_maar,),
+    "without the occlusion network": (ablation.no_occlusion,),
+    "without the gesture code": (ablation.no_gesture_code,),
+    "identity removed": (ablation.identity_removed,),
+    "identity removed, without MAAR": (ablation.identity_removed, ablation.no_maar),
 }
-TRAINED: dict[str, tuple[str, tuple[Change, ...]]] = {  # with the folder of each one's bundle
+TRAINED: dict[str, tuple[str, tuple[ablation.Change, ...]]] = {  # with the folder of each one's bundle
     "two stages, trained again": ("two-stages", ()),
-    "one stage": ("one-stage", (no_cid,)),
+    "one stage": ("one-stage", (ablation.no_cid,)),
     "CID without attention": ("no-attention", ()),
 }
 
@@ -102,7 +93,7 @@ def figures(records: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
 
 
 def variant(
-    photos: list[Photo], groups: dict[str, int], threshold: float, job: tuple[str, tuple[Change, ...]]
+    photos: list[Photo], groups: dict[str, int], threshold: float, job: tuple[str, tuple[ablation.Change, ...]]
 ) -> dict[str, Any]:
     """The figures of one variant.
 
@@ -115,10 +106,7 @@ def variant(
     bundle, changes = job
     keep_freed_memory()
     torch.set_num_threads(1)
-    pipeline = Pipeline.from_pretrained(bundle)
-    for change in changes:
-        change(pipeline)
-    judges = Judges.load(pipeline, Dlib())
+    judges = Judges.load(ablation.load(bundle, changes), Dlib())
     found = [examine(photo, judges, public_key(), groups[photo.person]) for photo in photos]
     return figures([record for record in found if record], threshold)
 

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from rich.progress import track
 
-from dbaf.evaluation.ablation import Change, no_maar, no_occlusion
+from dbaf.evaluation.ablation import Change, load, no_maar, no_occlusion
 from dbaf.evaluation.methods import public_key
 from dbaf.evaluation.report import write_json
 from dbaf.evaluation.verification import mean, median, share
@@ -68,10 +68,7 @@ def main() -> None:
     key = public_key()
     report: dict[str, Any] = {"masks": len(list(MASKS.glob("*.png")))}
     for name, changes in VARIANTS.items():
-        pipeline = Pipeline.from_pretrained("mobile")
-        for change in changes:
-            change(pipeline)
-        found = []
+        pipeline, found = load("mobile", changes), []
         for path in track(sorted(MASKS.glob("*.png")), name):
             cloth = torch.from_numpy(np.array(Image.open(path)))
             found.append(examine(pipeline, by_name[path.stem], cloth, key))

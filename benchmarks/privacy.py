@@ -1,6 +1,7 @@
 """Privacy, utility and speed of a model on real and on generated people, as one JSON report.
 
-    python benchmarks/privacy.py --lfw LFW --portraits PORTRAITS --count 300 --jobs 2 --out benchmarks/privacy.json
+    python benchmarks/privacy.py --lfw LFW --portraits PORTRAITS --count 500 --jobs 2 --out benchmarks/privacy.json
+    python benchmarks/privacy.py --lfw LFW --count 200 --looks free --jobs 2 --out benchmarks/privacy-free.json
 
 LFW: a folder a person, photos in it (Labeled Faces in the Wild; use people that training has not seen). Two photos each
 of `count / 2` people are pseudonymised; all photos give the threshold and are the gallery. PORTRAITS: a folder of

@@ -1,9 +1,6 @@
-"""The pipeline with a part changed or left out: what each one does shows in what is missing then.
+"""The pipeline with a part changed or left out: what each one does shows in what is missing then."""
 
-A change works on the pipeline in place; load another one for the next.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +9,23 @@ from dbaf.kria import KRIA, KeyedTurn
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Identity
 
-Change = Callable[[Pipeline], None]
+Change = Callable[[Pipeline], None]  # in place
+
+
+def load(bundle: str, changes: Sequence[Change]) -> Pipeline:
+    """The pipeline of a bundle, changed.
+
+    Args:
+        bundle: an embedded family, or a bundle folder.
+        changes: of this module.
+
+    Raises:
+        WeightsError: there is no such bundle.
+    """
+    pipeline = Pipeline.from_pretrained(bundle)
+    for change in changes:
+        change(pipeline)
+    return pipeline
 
 
 def plain_kria(pipeline: Pipeline) -> None:

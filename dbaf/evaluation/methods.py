@@ -84,7 +84,13 @@ class Method(ABC):
 
 
 class Dbaf(Method):
-    """This project's pipeline: there and, from the saved picture alone, back."""
+    """This project's pipeline: there and, from the saved picture alone, back.
+
+    Args:
+        pipeline: with its networks.
+        key: the secret.
+        refine_steps, keep_looks: as for `Pipeline.anonymize`.
+    """
 
     name = "dbaf"
 

@@ -7,20 +7,12 @@ from typing import Any
 import torch
 from made_up import fitted_kria, noise
 
-from dbaf.evaluation.ablation import (
-    Change,
-    identity_removed,
-    no_cid,
-    no_gesture_code,
-    no_maar,
-    no_occlusion,
-    plain_kria,
-)
+from dbaf.evaluation import ablation
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Identity
 
 
-def without(pipeline: Pipeline, *changes: Change) -> Pipeline:
+def without(pipeline: Pipeline, *changes: ablation.Change) -> Pipeline:
     """A copy that shares its networks."""
     changed = copy.copy(pipeline)
     for change in changes:
@@ -32,7 +24,7 @@ def test_without_maar_the_generator_keeps_its_noise(pipeline: Pipeline, portrait
     small = torch.nn.functional.interpolate(portrait, size=256, mode="area")
     faces = pipeline.detect(small)
     identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
-    bare = without(pipeline, no_maar, no_occlusion)
+    bare = without(pipeline, ablation.no_maar, ablation.no_occlusion)
     code = identity.latent[:1]
     whole, alone = (one.generator(code, one.maar(attributes.features)) for one in (pipeline, bare))
     assert torch.equal(alone, pipeline.generator(code))
@@ -44,8 +36,8 @@ def test_without_maar_the_generator_keeps_its_noise(pipeline: Pipeline, portrait
 def test_without_cid_a_code_is_all_identity(pipeline: Pipeline, portrait: torch.Tensor) -> None:
     small = torch.nn.functional.interpolate(portrait, size=256, mode="area")
     encoding = pipeline.encode(small, pipeline.detect(small))
-    assert torch.equal(without(pipeline, no_cid).disentangle(encoding)[0].code, encoding.latent)
-    attributes = without(pipeline, no_gesture_code).disentangle(encoding)[1]
+    assert torch.equal(without(pipeline, ablation.no_cid).disentangle(encoding)[0].code, encoding.latent)
+    attributes = without(pipeline, ablation.no_gesture_code).disentangle(encoding)[1]
     assert torch.equal(attributes.code, pipeline.cid(encoding.latent))
     assert not torch.allclose(pipeline.disentangle(encoding)[1].code, attributes.code, atol=0.01)
 
@@ -54,13 +46,13 @@ def test_kria_that_only_reflects_is_its_own_inverse() -> None:
     made_up: Any = SimpleNamespace(kria=fitted_kria())
     x, key = noise(3, 30, seed=1) / 10, noise(3, 3, 32, seed=2)  # far from the limit
     assert not torch.allclose(made_up.kria.turned(made_up.kria.turned(x, key), key), x, atol=0.05)
-    plain_kria(made_up)
+    ablation.plain_kria(made_up)
     assert torch.allclose(made_up.kria.turned(made_up.kria.turned(x, key), key), x, atol=0.01)
 
 
 def test_without_identity_everybody_of_a_crowd_is_alike() -> None:
     made_up: Any = SimpleNamespace(kria=fitted_kria())
-    identity_removed(made_up)
+    ablation.identity_removed(made_up)
     codes = noise(6, 7, 32, seed=3)
     removed = made_up.anonymize_identity(Identity(codes, codes, [[b"imprint"]] * 6, [False] * 6), None)
     for sign in (-1, 1):
