@@ -107,6 +107,14 @@ def test_retrace_needs_no_detector(finder: FaceFinder, small: torch.Tensor) -> N
     assert (again.points - face.points).norm(dim=1).max() < 0.08 * eye_distance(face)
 
 
+@pytest.mark.parametrize("degrees", [0, 30])
+def test_retrace_sees_what_find_sees(finder: FaceFinder, small: torch.Tensor, degrees: float) -> None:
+    turned = crop(small, square(torch.tensor([128.0, 128.0], dtype=torch.float64), 280, math.radians(degrees)), 256)
+    face = finder.find(turned)[0]
+    apart = (finder.retrace(turned, face.points).mesh - face.mesh)[:, :2].norm(dim=1)
+    assert apart.mean() < 0.012 * eye_distance(face)
+
+
 @pytest.mark.parametrize("shape", [(3, 64, 64), (2, 3, 64, 64), (1, 1, 64, 64), (1, 3, 0, 64)])
 def test_other_tensors_are_refused(finder: FaceFinder, shape: tuple[int, ...]) -> None:
     with pytest.raises(PictureError, match="one colour picture"):
