@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from dbaf.capsule import embed, extract, mask_regions, open_capsule, seal
 from dbaf.images import read_picture, to_pil, write_png
-from dbaf.keys import Key
+from dbaf.keys import Key, new_nonces
 from dbaf.pipeline import Pipeline
 from dbaf.weights.bundle import bundle_digest
 
@@ -72,7 +72,7 @@ def run(out: Path) -> None:
         return read_picture(out / f"{name}.png").rgb
 
     original = save("original", to_pil(group_photo(pipeline)))
-    result = pipeline.anonymize(original, key)
+    result = pipeline.anonymize(original, key, new_nonces())
     model = bytes.fromhex(bundle_digest("mobile"))
     capsule = seal(to_pil(original), result.image, mask_regions(result.mask), [key], model)
     anonymized = save("anonymized", result.image, lambda png: embed(png, capsule))
@@ -81,8 +81,8 @@ def run(out: Path) -> None:
     exact = open_capsule(stored, to_pil(anonymized), key).image
     assert exact is not None
     save("unsealed", exact)
-    save("recovered", pipeline.recover(anonymized, key).image)
-    save("wrong_key", pipeline.recover(anonymized, wrong_key).image)
+    save("recovered", pipeline.recover(anonymized, key, result.nonce).image)
+    save("wrong_key", pipeline.recover(anonymized, wrong_key, result.nonce).image)
     write_png(out / "comparison.png", _comparison(rows), overwrite=True)
     print(f"{out}: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items()))  # noqa: T201
     print(f"unsealed is the original bit for bit: {exact.tobytes() == to_pil(original).tobytes()}")  # noqa: T201

@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # `dbaf key new` and `dbaf --help` need no torch
 Linkage = Literal["linked", "unlinked"]
 
 NONCE_BYTES = 16
+DRAWS = 4  # nonces to choose from; each costs a preview and a look of the encoder at every face
 _log = logging.getLogger(__name__)
 
 
@@ -200,6 +201,11 @@ def new_key_file(path: Path | str, passphrase: str | None = None, weak: bool = F
 def new_nonce() -> bytes:
     """16 random bytes for one unlinked picture."""
     return secrets.token_bytes(NONCE_BYTES)
+
+
+def new_nonces() -> list[bytes]:
+    """As many nonces as one is chosen from for an unlinked picture, see `dbaf.pipeline.Pipeline.choose_nonce`."""
+    return [new_nonce() for _ in range(DRAWS)]
 
 
 def passphrase_from_env(variable: str) -> str:

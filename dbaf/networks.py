@@ -18,7 +18,7 @@ from dbaf.encoders.refine import feedback, refine
 from dbaf.errors import PictureError, WeightsError
 from dbaf.faces import Face, FaceFinder, crop, paste
 from dbaf.faces.contour import bend
-from dbaf.faces.gestures import gestures_of
+from dbaf.faces.gestures import SPREAD, gestures_of
 from dbaf.faces.mask import covered, inner_mask, reach, to_square
 from dbaf.faces.occlusion import STRANDS, OcclusionNet, around_features, spread
 from dbaf.generators import load_generator
@@ -33,6 +33,7 @@ from dbaf.stages import Attributes, Encoding, Identity, Rendering
 from dbaf.weights.bundle import bundle_digest, bundle_folder, load_network, parts
 
 Progress = Callable[[int, int], None]
+PREVIEW = 128  # px; it tells as much as one of 256 px, in half the time, and one of 64 px less
 GREY = 2 / 255  # largest channel difference of a picture that counts as grey
 
 
@@ -128,11 +129,9 @@ class Networks:
 
         for face in faces:
             square = crop(picture, face.quad, SIZE).to(self.device)
-            inside = _covered(face).to(square)
-            seen = inside if self.encoder.covered else torch.ones_like(inside)
             if self.occlusion is not None:
-                fronts.append(self.occlusion.front(square, inside))
-                seen = seen * (1 - fronts[-1])
+                fronts.append(self.occlusion.front(square, _covered(face).to(square)))
+            seen = self.seen(face, fronts[-1] if fronts else None)
             code, features = self.encoder(square * seen)
             if self.encoder.feedback:
                 code = feedback(self.generator, self.encoder, seen, code)
@@ -145,6 +144,16 @@ class Networks:
         front = torch.cat(fronts) if fronts else None
         gestures = torch.cat([gestures_of(face) for face in faces]).to(self.device)
         return Encoding(torch.cat(codes), features, gestures, self.imprints(picture, faces), front)
+
+    def seen(self, face: Face, front: torch.Tensor | None) -> torch.Tensor:
+        """The part of a face's square that the encoder gets to see: [1, 1, 256, 256] in [0, 1].
+
+        Args:
+            front: what is in front of it, of that shape; None where that is not known.
+        """
+        inside = _covered(face).to(self.device)
+        seen = inside if self.encoder.covered else torch.ones_like(inside)
+        return seen if front is None else seen * (1 - front)
 
     def imprints(self, picture: torch.Tensor, faces: list[Face]) -> list[bytes | None]:
         """The sealed code in each face of a picture [1, 3, H, W]; seeing that it is there takes no key."""
@@ -239,6 +248,32 @@ class Networks:
         noise = key.latent_noise(nonce)[:, : self.generator.dim].to(self.device)  # a narrow generator takes less
         latent_key = self.generator.mapping(noise)[None]  # [1, groups, dim]
         return torch.cat([self.kria(one, latent_key, back, keep_looks) for one in code.split(1)])
+
+    @torch.no_grad()
+    def previewed(self, faces: Sequence[Face], new: Identity, attributes: Attributes) -> list[tuple[float, float]]:
+        """What a preview tells of each new face: how far it looks from the old one, and how much else it does.
+
+        The first is the distance of its identity code, as the encoder reads it, from that of `new.latent`; the second
+        that of its gestures, in standard deviations of people.
+
+        Args:
+            faces: F faces of a picture.
+            new: their new identities.
+            attributes: of the same faces.
+        """
+        found = []
+        for index, face in enumerate(faces):
+            front = None if attributes.front is None else attributes.front[index : index + 1]
+            preview = self.generator.preview(new.whole(index, attributes), size=PREVIEW)
+            preview = F.interpolate(preview, size=SIZE, mode="bicubic").clamp(-1, 1)
+            read, _ = self.encoder(preview * self.seen(face, front))
+            old = new.latent[index : index + 1]
+            # the part that goes with gestures is the same of both
+            apart = ((read - self.cid(read)) - (old - self.cid(old))).norm()
+            mesh = self.finder.retrace(preview, to_square(face.points, face.quad) * SIZE)
+            does = (gestures_of(mesh) - gestures_of(face)) / torch.tensor(SPREAD)
+            found.append((float(apart), float(does.square().mean().sqrt())))
+        return found
 
     @torch.no_grad()
     def render(

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -11,7 +12,7 @@ from dbaf.faces import Face, Selection
 from dbaf.images import from_pil
 from dbaf.keys import Key
 from dbaf.networks import Networks, Progress
-from dbaf.stages import Identity, Result
+from dbaf.stages import Attributes, Identity, Result
 
 LEAST_REPLACED = 0.2  # share of a face; with less, nearly all of it was taken for something in front
 
@@ -23,7 +24,7 @@ class Pipeline(Networks):
         self,
         image: Image.Image | torch.Tensor,
         key: Key,
-        nonce: bytes | None = None,
+        nonce: bytes | Sequence[bytes] | None = None,
         refine_steps: int = 0,
         progress: Progress | None = None,
         imprint: bool = True,
@@ -40,10 +41,12 @@ class Pipeline(Networks):
             image: PIL image or [1, 3, H, W] in [-1, 1].
             key: the secret.
             nonce: None: linked, the same person gets the same new face in every picture; 16 bytes from
-                `dbaf.keys.new_nonce`: unlinked, and recovery needs them.
+                `dbaf.keys.new_nonce`: unlinked, and recovery needs them; several, from `dbaf.keys.new_nonces`: the one
+                that `choose_nonce` takes, and `Result.nonce` tells.
             refine_steps: see `encode`.
-            progress: called with (done, total) after each face is encoded, each refinement step and each rendered face,
-                and with the same numbers again while the detector looks. What it raises ends the run.
+            progress: called with (done, total) after each face is encoded, each refinement step, each nonce that is
+                tried and each rendered face, and with the same numbers again while the detector looks. What it raises
+                ends the run.
             imprint: hide the sealed W+ code of each face in its new pixels, where there is room.
             min_face: smaller faces are left alone; in pixels.
             faces: those to replace and those to spare; None: all that `detect` finds are replaced.
@@ -56,14 +59,52 @@ class Pipeline(Networks):
             PictureError: a face holds an imprint: it was anonymized before.
         """
 
-        def change(identity: Identity) -> Identity:
-            return self.anonymize_identity(identity, key, nonce, imprint, keep_looks, held)
-
-        result = self._run(image, change, refine_steps, progress, min_face, faces)
+        if nonce is None or isinstance(nonce, bytes):
+            half = self._disentangled(image, refine_steps, progress, min_face, faces)
+        else:
+            half = self._disentangled(image, refine_steps, progress, min_face, faces, len(nonce))
+            who = half.faces.chosen, half.identity, half.attributes
+            nonce = self.choose_nonce(*who, key, nonce, keep_looks, held, half.stepped)
+        identity = self.anonymize_identity(half.identity, key, nonce, imprint, keep_looks, held)
+        result = self._rendered(half, identity)
+        result.nonce = nonce
         known = result.faces if faces is None else faces.found  # a spared face was not missed
-        total = _steps(result.faces, refine_steps)
-        result.suspects = self.missed(result, known, min_face, _looks(progress, total, total))
+        result.suspects = self.missed(result, known, min_face, half.looked)
         return result
+
+    def choose_nonce(
+        self,
+        faces: list[Face],
+        identity: Identity,
+        attributes: Attributes,
+        key: Key,
+        nonces: Sequence[bytes],
+        keep_looks: bool = True,
+        held: Sequence[torch.Tensor | None] | None = None,
+        stepped: Callable[[], None] = lambda: None,
+    ) -> bytes:
+        """Of several nonces one that hides well and keeps expressions.
+
+        How much of a person shows through depends on the key, and so does how well the new face does what the old one
+        did; previews tell both. Of the half of the nonces under which the face that looks most like its old self looks
+        least like it, the one is taken under which the face that does most else does least. Whoever recovers the
+        picture reads the nonce in its record and needs not know how it was chosen.
+
+        Args:
+            faces: F faces of a picture.
+            identity, attributes: of these.
+            key, keep_looks, held: as for `anonymize`.
+            nonces: at least one, of 16 bytes.
+            stepped: called after each.
+        """
+        tried = []
+        for nonce in nonces:
+            new = self.anonymize_identity(identity, key, nonce, False, keep_looks, held)
+            apart, doing = zip(*self.previewed(faces, new, attributes), strict=True)
+            tried.append((min(apart), max(doing), nonce))
+            stepped()
+        half = sorted(tried, reverse=True)[: (len(tried) + 1) // 2]
+        return min(half, key=lambda one: one[1])[2]
 
     def missed(
         self, made: Result, known: list[Face], min_face: float = 40, looked: Callable[[], None] = lambda: None
@@ -94,12 +135,12 @@ class Pipeline(Networks):
         A wrong key is no error: it gives yet other people. `Result.restored` tells which faces had a readable imprint.
         """
 
-        def change(identity: Identity) -> Identity:
-            return self.recover_identity(identity, key, nonce, keep_looks=keep_looks)
-
-        result = self._run(image, change, 0, progress, min_face, faces)
-        if refine_steps and not all(result.restored):  # refinement adds nothing to what imprints say
-            result = self._run(image, change, refine_steps, progress, min_face, faces)
+        for steps in dict.fromkeys((0, refine_steps)):  # refinement adds nothing to what imprints say
+            half = self._disentangled(image, steps, progress, min_face, faces)
+            identity = self.recover_identity(half.identity, key, nonce, keep_looks=keep_looks)
+            result = self._rendered(half, identity)
+            if all(result.restored):
+                break
         return result
 
     def reconstruct(
@@ -111,42 +152,53 @@ class Pipeline(Networks):
         faces: Selection | None = None,
     ) -> Result:
         """Encode and render, identity unchanged: what the encoder alone can do. Raises NoFaceError."""
-        return self._run(image, lambda identity: identity, refine_steps, progress, min_face, faces)
+        half = self._disentangled(image, refine_steps, progress, min_face, faces)
+        return self._rendered(half, half.identity)
 
-    def _run(
+    def _disentangled(
         self,
         image: Image.Image | torch.Tensor,
-        change: Callable[[Identity], Identity],
         refine_steps: int,
         progress: Progress | None,
         min_face: float,
         faces: Selection | None,
-    ) -> Result:
+        looks: int = 0,
+    ) -> "_Half":
+        """The first half of every way; then come some `looks` at all faces, and each is rendered."""
         picture = image if isinstance(image, torch.Tensor) else from_pil(image).rgb
         if faces is None:
-            found = self.detect(picture, min_face, _looks(progress, 0, 1))
+            found = self.detect(picture, min_face, (lambda: progress(0, 1)) if progress else (lambda: None))
             faces = Selection(found, [True] * len(found))
-        chosen = faces.chosen
-        if not chosen:
+        if not faces.chosen:
             raise NoFaceError("No face was found in the picture, or none of them is chosen.")
-        done, total = itertools.count(1), _steps(chosen, refine_steps)
+        done, total = itertools.count(1), len(faces.chosen) * (refine_steps + 2) + looks
 
         def stepped(*_: int) -> None:
             if progress:
                 progress(next(done), total)
 
-        identity, attributes = self.disentangle(self.encode(picture, chosen, refine_steps, stepped))
-        identity = change(identity)
-        made = self.render(picture, chosen, identity, attributes, stepped, faces.spared)
+        def looked() -> None:
+            if progress:
+                progress(total, total)
+
+        identity, attributes = self.disentangle(self.encode(picture, faces.chosen, refine_steps, stepped))
+        return _Half(picture, faces, identity, attributes, stepped, looked)
+
+    def _rendered(self, half: "_Half", identity: Identity) -> Result:
+        """The second half: the faces rendered as these people."""
+        chosen, attributes = half.faces.chosen, half.attributes
+        made = self.render(half.picture, chosen, identity, attributes, half.stepped, half.faces.spared)
         latents = torch.cat([identity.whole(index, attributes) for index in range(len(chosen))])
         return Result(made.picture, made.mask, made.owner, made.imprinted, chosen, latents, identity.restored)
 
 
-def _steps(faces: list[Face], refine_steps: int) -> int:
-    """How often a run reports progress: after encoding, refining and rendering each face."""
-    return len(faces) * (refine_steps + 2)
+@dataclass(frozen=True)
+class _Half:
+    """A picture half way: who its chosen faces are, and what to call after each further step and look."""
 
-
-def _looks(progress: Progress | None, done: int, total: int) -> Callable[[], None]:
-    """What the detector calls while it looks: there the run can be ended, though nothing moves on."""
-    return (lambda: progress(done, total)) if progress else (lambda: None)
+    picture: torch.Tensor
+    faces: Selection
+    identity: Identity
+    attributes: Attributes
+    stepped: Callable[..., None]
+    looked: Callable[[], None]

@@ -100,12 +100,14 @@ class Result(Rendering):
         restored: for each face, whether it comes from an imprint.
         suspects: places of the finished picture that may show a face that was not replaced, or hardly; only `anonymize`
             looks.
+        nonce: under which it was anonymized; None: linked, or not anonymized.
     """
 
     faces: list[Face]
     latents: torch.Tensor
     restored: list[bool]
     suspects: list[Face] = field(default_factory=list)
+    nonce: bytes | None = None
 
     @property
     def image(self) -> Image.Image:

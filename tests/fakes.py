@@ -1,6 +1,7 @@
 """A stand-in for the networks: 'anonymizing' adds key-dependent noise that 'recovering' takes away again."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from dbaf.errors import NoFaceError
 from dbaf.faces import Face
 from dbaf.keys import Key
 
+Nonces = bytes | Sequence[bytes] | None
+
 
 @dataclass
 class FakeResult:
@@ -21,6 +24,7 @@ class FakeResult:
     imprinted: list[bool] = field(default_factory=lambda: [True])
     suspects: list[Face] = field(default_factory=list)
     restored: list[bool] = field(default_factory=lambda: [False])
+    nonce: bytes | None = None
 
     @property
     def mask(self) -> torch.Tensor:
@@ -44,9 +48,10 @@ class FakePipeline:
         return FakeResult((values % 256).float() / 127.5 - 1, ["face"])
 
     def anonymize(
-        self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0, **_: Any
+        self, image: torch.Tensor, key: Key, nonce: Nonces = None, refine_steps: int = 0, **_: Any
     ) -> FakeResult:
-        return self._shift(image, key, nonce, 1)
+        chosen = nonce if nonce is None or isinstance(nonce, bytes) else nonce[-1]  # by luck, as far as callers know
+        return replace(self._shift(image, key, chosen, 1), nonce=chosen)
 
     def detect(self, picture: torch.Tensor) -> list[str]:
         return [] if picture.max() == -1 else ["face"]

@@ -37,18 +37,20 @@ class PaperPipeline:
         self.given: list[torch.Tensor] = []
         self.keys: list[Key] = []
 
-    def anonymize(self, picture: torch.Tensor, key: Key) -> SimpleNamespace:
-        return self._shift(picture, key, 1)
+    def anonymize(self, picture: torch.Tensor, key: Key, nonces: list[bytes]) -> SimpleNamespace:
+        return self._shift(picture, key, nonces[-1], 1)
 
-    def recover(self, picture: torch.Tensor, key: Key) -> SimpleNamespace:
-        return self._shift(picture, key, -1)
+    def recover(self, picture: torch.Tensor, key: Key, nonce: bytes) -> SimpleNamespace:
+        return self._shift(picture, key, nonce, -1)
 
-    def _shift(self, picture: torch.Tensor, key: Key, sign: int) -> SimpleNamespace:
+    def _shift(self, picture: torch.Tensor, key: Key, nonce: bytes, sign: int) -> SimpleNamespace:
         self.given.append(picture)
         self.keys.append(key)
-        shade = 0.05 + 0.2 * key.latent_noise()[0, :3, None, None].sigmoid()  # a channel alone is the same for 1 in 20
+        shade = (
+            0.05 + 0.2 * key.latent_noise(nonce)[0, :3, None, None].sigmoid()
+        )  # a channel alone is the same for 1 in 20
         image = to_pil((picture + sign * shade).clamp(-1, 1))
-        return SimpleNamespace(image=image, mask=torch.ones_like(picture[:, :1]))
+        return SimpleNamespace(image=image, mask=torch.ones_like(picture[:, :1]), nonce=nonce)
 
 
 def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +64,7 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     for given, source in zip(pipeline.given, ("original", "anonymized", "anonymized"), strict=True):
         assert torch.equal(given, pictures[source])
     assert torch.equal(pictures["unsealed"], pictures["original"])
+    assert (pictures["recovered"] - pictures["original"]).abs().max() < 0.02
     assert not torch.equal(pictures["recovered"], pictures["wrong_key"])
     right, again, wrong = pipeline.keys
     assert right is again

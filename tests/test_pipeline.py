@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from dbaf.errors import NoFaceError, PictureError
+from dbaf.evaluation.recogniser import Dlib
 from dbaf.faces import Face, Selection, warp
 from dbaf.faces.gestures import GESTURES, gestures_of
 from dbaf.faces.mask import covered, to_square
@@ -24,6 +26,12 @@ from dbaf.training import occluders
 @pytest.fixture(scope="module")
 def key() -> Key:
     return Key(bytes(range(32)))
+
+
+@pytest.fixture(scope="module")
+def small(portrait: torch.Tensor) -> torch.Tensor:
+    """The portrait at 256 px."""
+    return F.interpolate(portrait, size=256, mode="area")
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +90,51 @@ def test_another_key_or_nonce_gives_another_face(
         pipeline.anonymize_identity(identity, key, new_nonce()),
     ):
         assert (other.code - linked.code).abs().mean() > 0.02
+
+
+def test_one_of_several_nonces_is_chosen_and_told(pipeline: Pipeline, small: torch.Tensor, key: Key) -> None:
+    nonces = [bytes([number]) * NONCE_BYTES for number in range(4)]
+    calls: list[int] = []
+    made = pipeline.anonymize(small, key, nonces, progress=lambda done, total: calls.append(done))
+    assert max(calls) == 2 + len(nonces)
+    assert made.nonce in nonces
+    assert pipeline.anonymize(small, key, nonces[::-1]).nonce == made.nonce
+    assert torch.equal(pipeline.anonymize(small, key, made.nonce).picture, made.picture)
+    assert pipeline.recover(saved(made), key, made.nonce).restored == [True]
+    identity, attributes = pipeline.disentangle(pipeline.encode(small, made.faces))
+
+    def told(nonce: bytes) -> tuple[float, float]:
+        return pipeline.previewed(made.faces, pipeline.anonymize_identity(identity, key, nonce), attributes)[0]
+
+    apart, doing = zip(*(told(nonce) for nonce in nonces), strict=True)
+    number = nonces.index(made.nonce)
+    assert sum(one > apart[number] for one in apart) < 2
+    assert sum(one < doing[number] for one in doing) < 3
+
+
+def test_the_face_that_changes_least_decides(
+    pipeline: Pipeline, small: torch.Tensor, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces, nonces = pipeline.detect(small), [bytes([number]) * NONCE_BYTES for number in range(4)]
+    identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
+    tried = iter(
+        [[(1.0, 0.0), (9.0, 0.0)], [(5.0, 0.0), (5.0, 0.9)], [(3.0, 0.1), (4.0, 0.1)], [(2.0, 0.0), (7.0, 0.0)]]
+    )
+    monkeypatch.setattr(pipeline, "previewed", lambda *_: next(tried))
+    assert pipeline.choose_nonce(faces, identity, attributes, key, nonces) == nonces[2]
+
+
+def test_previews_tell_what_a_recogniser_will_see(pipeline: Pipeline, small: torch.Tensor, key: Key) -> None:
+    judge, faces = Dlib(), pipeline.detect(small)
+    identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
+    before = judge.embed(small, faces[0].points)
+    pairs = []
+    for number in range(8):
+        new = pipeline.anonymize_identity(identity, key, bytes([number]) * NONCE_BYTES, imprint=False)
+        made = pipeline.render(small, faces, new, attributes).picture
+        after = judge.embed(made, pipeline.detect(made)[0].points)
+        pairs.append((pipeline.previewed(faces, new, attributes)[0][0], float((after - before).norm())))
+    assert torch.corrcoef(torch.tensor(pairs).T)[0, 1] > 0.3
 
 
 def test_free_looks_are_another_face_and_lead_back(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import FakePipeline, FakeResult, portrait, use_fake
+from fakes import FakePipeline, FakeResult, Nonces, portrait, use_fake
 from typer.testing import CliRunner
 
 from dbaf.cli import app
@@ -133,7 +133,7 @@ def test_command_line_leaves_no_trace(
 ) -> None:
     class Failing(FakePipeline):
         def anonymize(
-            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0, **_: Any
+            self, image: torch.Tensor, key: Key, nonce: Nonces = None, refine_steps: int = 0, **_: Any
         ) -> FakeResult:
             if image.shape[3] == 31:
                 raise RuntimeError(f"unexpected, with arguments {key} {[key]!r}")

@@ -73,6 +73,17 @@ class TogglingPipeline:
         """What is added to each colour [3, 1, 1]; more where looks are free."""
         return (0.2 if keep_looks else 0.6) + key.latent_noise(nonce)[0, :3].abs().fmod(0.4)[:, None, None]
 
+    def choose_nonce(
+        self,
+        faces: list[Face],
+        identity: Colour,
+        attributes: None,
+        key: Key,
+        nonces: list[bytes],
+        keep_looks: bool = True,
+    ) -> bytes:
+        return max(nonces, key=lambda nonce: float(self.amount(key, nonce, keep_looks).sum()))
+
     def anonymize_identity(self, identity: Colour, key: Key, nonce: bytes | None, keep_looks: bool = True) -> Colour:
         return Colour(identity.code + self.amount(key, nonce, keep_looks), [False])
 
@@ -88,11 +99,12 @@ class TogglingPipeline:
         mask[:, :, 20:44, 20:44] = 1
         return Rendering(out, mask, mask[0, 0].to(torch.int16) - 1, [False])
 
-    def anonymize(self, image: Any, key: Key, nonce: bytes | None, keep_looks: bool = True) -> Rendering:
+    def anonymize(self, image: Any, key: Key, nonces: list[bytes], keep_looks: bool = True) -> Rendering:
         from dbaf.images import from_pil
 
         picture = from_pil(image).rgb
         identity, attributes = self.disentangle(self.encode(picture, []))
+        nonce = self.choose_nonce([], identity, attributes, key, nonces, keep_looks)
         return self.render(picture, [], self.anonymize_identity(identity, key, nonce, keep_looks), attributes)
 
 

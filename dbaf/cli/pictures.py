@@ -36,7 +36,7 @@ from dbaf.cli.options import (
     open_other,
 )
 from dbaf.errors import NoFaceError, PictureError
-from dbaf.keys import Key, new_nonce
+from dbaf.keys import Key, new_nonce, new_nonces
 
 if TYPE_CHECKING:
     import torch
@@ -162,19 +162,20 @@ def anonymize(
         if clip:
             nonce, result = clip_nonce, frames()(source)
         else:
-            nonce, pipeline = None if album or linkage == LinkageChoice.linked else new_nonce(), load()
+            linked, pipeline = album or linkage == LinkageChoice.linked, load()
             held = people().held(source) if album else None
             try:
                 result = pipeline.anonymize(
                     picture.rgb,
                     key,
-                    nonce,
+                    None if linked else new_nonces(),
                     refine_steps,
                     imprint=hidden,
                     min_face=min_face,
                     keep_looks=keep_looks,
                     held=held,
                 )
+                nonce = result.nonce
             except NoFaceError:  # before its pixels may be copied as they are
                 _refuse(pipeline.suspects(picture.rgb, [], min_face), accept_suspects)
                 raise

@@ -20,7 +20,8 @@ from PIL import Image
 
 from dbaf.faces.face import Face
 from dbaf.images import from_pil, read_picture, to_pil, write_png
-from dbaf.keys import NONCE_BYTES, Key
+from dbaf.keys import DRAWS, NONCE_BYTES, Key
+from dbaf.stages import Attributes, Identity
 
 if TYPE_CHECKING:
     from dbaf.pipeline import Pipeline
@@ -29,9 +30,15 @@ GROUPS = 20  # people are spread over latent keys: one pair of them is luck (two
 JPEG_QUALITY = 90
 
 
-def nonce(group: int) -> bytes:
-    """The nonce of a group of people; fixed and public, so that a run can be repeated."""
-    return hashlib.sha256(f"dbaf evaluation nonce {group % GROUPS}".encode()).digest()[:NONCE_BYTES]
+def nonce(group: int, draw: int = 0) -> bytes:
+    """A nonce of a group of people; fixed and public, so that a run can be repeated."""
+    draws = f" {draw}" if draw else ""
+    return hashlib.sha256(f"dbaf evaluation nonce {group % GROUPS}{draws}".encode()).digest()[:NONCE_BYTES]
+
+
+def nonces(group: int) -> list[bytes]:
+    """Those of a group among which an unlinked picture's is chosen."""
+    return [nonce(group, draw) for draw in range(DRAWS)]
 
 
 def public_key() -> Key:
@@ -49,9 +56,10 @@ class Output:
     """One picture that a method gives.
 
     Attributes:
-        name: `anonymized`; or `second` (another key), `recovered`, `recovered_looks` (imprint left aside: by KRIA from
-            the looks), `wrong` (recovered with a wrong key), `recovered_jpeg` and `recovered_looks_jpeg` (after JPEG)
-            or `reconstructed` (the same identity rendered again).
+        name: `anonymized`; or `linked` (a nonce that nothing chose, as a linked key is), `second` (another key),
+            `recovered`, `recovered_looks` (imprint left aside: by KRIA from the looks), `wrong` (recovered with a wrong
+            key), `recovered_jpeg` and `recovered_looks_jpeg` (after JPEG) or `reconstructed` (the same identity
+            rendered again).
         picture: [1, 3, H, W] in [-1, 1], as read from the saved file.
         mask: [1, 1, H, W], 0 where the method means to leave the picture as it is; None if it does not say.
         seconds: what it took, by stage; empty where that is not measured.
@@ -99,28 +107,35 @@ class Dbaf(Method):
         self.checked = False
 
     def outputs(self, picture: torch.Tensor, faces: list[Face], group: int) -> Iterator[Output]:
-        """See `Method`; the second key is the same secret with the next nonce."""
-        pipeline, right = self.pipeline, nonce(group)
-        clock = Stopwatch()
+        """See `Method`; the second key is the same secret with a nonce of the next group's."""
+        pipeline, clock = self.pipeline, Stopwatch()
         with clock("encode"):
             encoding = pipeline.encode(picture, faces, self.refine_steps)
         with clock("disentangle"):
             identity, attributes = pipeline.disentangle(encoding)
+        with clock("choose"):
+            right = self._chosen(faces, identity, attributes, group)
         with clock("key"):
             other = pipeline.anonymize_identity(identity, self.key, right, keep_looks=self.keep_looks)
         with clock("render"):
             made = pipeline.render(picture, faces, other, attributes)
         anonymized, mask = through_png(made.picture), made.mask
-        self._check(picture, anonymized, right)
+        self._check(picture, anonymized, group)
         yield Output("anonymized", anonymized, mask, clock.seconds)
-        other = pipeline.anonymize_identity(identity, self.key, nonce(group + 1), keep_looks=self.keep_looks)
-        yield Output("second", through_png(pipeline.render(picture, faces, other, attributes).picture))
+        second = self._chosen(faces, identity, attributes, group + 1)
+        for name, one in (("linked", nonce(group)), ("second", second)):
+            other = pipeline.anonymize_identity(identity, self.key, one, keep_looks=self.keep_looks)
+            yield Output(name, through_png(pipeline.render(picture, faces, other, attributes).picture))
         yield Output("reconstructed", through_png(pipeline.render(picture, faces, identity, attributes).picture))
         del encoding, identity, attributes, made
         ways = {"recovered": (self.key, True), "recovered_looks": (self.key, False)}
         yield from self._recover(anonymized, ways | {"wrong": (wrong_key(), True)}, right)
         after_jpeg = {f"{name}_jpeg": way for name, way in ways.items()}
         yield from self._recover(through_jpeg(anonymized), after_jpeg, right)
+
+    def _chosen(self, faces: list[Face], identity: Identity, attributes: Attributes, group: int) -> bytes:
+        """The nonce of this group that an unlinked picture of these faces gets."""
+        return self.pipeline.choose_nonce(faces, identity, attributes, self.key, nonces(group), self.keep_looks)
 
     def _recover(self, picture: torch.Tensor, ways: dict[str, tuple[Key, bool]], right: bytes) -> Iterator[Output]:
         """What each way, a key and whether imprints count, makes of the picture alone; unchanged without a face."""
@@ -137,11 +152,11 @@ class Dbaf(Method):
                     break
             yield Output(name, through_png(pipeline.render(picture, faces, former, attributes).picture))
 
-    def _check(self, picture: torch.Tensor, anonymized: torch.Tensor, right: bytes) -> None:
+    def _check(self, picture: torch.Tensor, anonymized: torch.Tensor, group: int) -> None:
         """Once: the stages that were timed give what `Pipeline.anonymize` gives to users."""
         if self.checked or self.refine_steps:  # on a GPU an optimisation does not repeat bit for bit
             return
-        whole = self.pipeline.anonymize(to_pil(picture), self.key, right, keep_looks=self.keep_looks).picture
+        whole = self.pipeline.anonymize(to_pil(picture), self.key, nonces(group), keep_looks=self.keep_looks).picture
         if not torch.equal(anonymized, through_png(whole)):
             raise AssertionError("Pipeline.anonymize() and its stages give different pictures: this is a bug.")
         self.checked = True

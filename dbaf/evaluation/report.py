@@ -19,6 +19,7 @@ from dbaf.evaluation.run import Measured, Setup
 from dbaf.evaluation.summary import calibration_json, summarise
 from dbaf.evaluation.verification import FAR
 from dbaf.files import replacing
+from dbaf.keys import DRAWS
 from dbaf.weights.bundle import bundle_digest
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -50,6 +51,7 @@ METRICS = (
     Metric(P, "leak", "leak: output passes as the original's person", better="↓", column="leak"),
     Metric(P, "impostors_originals", "  beside it: two different people of these photos pass as one"),
     Metric(P, "leak_to_another_photo", "leak: output passes as the person on another photo", better="↓"),
+    Metric(P, "leak_linked", "leak under a linked key: output passes as the original's person", better="↓"),
     Metric(P, "reid_at_1", "re-ID@1: nearest other photo is of the same person", better="↓", column="re-ID@1"),
     Metric(P, "reid_at_1_originals", "  beside it: re-ID@1 of the originals"),
     Metric(P, "recovered", "recovery with the key, through the PNG", better="↑", column="recovery"),
@@ -64,6 +66,7 @@ METRICS = (
     Metric(P, "strangers_two_keys", "outputs of two people under two keys pass as one", better="↓"),
     Metric(P, "impostors_outputs_one_key", "outputs of two people under one key pass as one", better="↓"),
     Metric(P, "distance_anonymized", "distance, original to output", "", "↑"),
+    Metric(P, "distance_linked", "  under a linked key", "", "↑"),
     Metric(P, "distance_recovered", "distance, original to recovered", "", "↓"),
     Metric(P, "distance_recovered_looks", "  without imprints", "", "↓"),
     Metric(P, "distance_wrong", "distance, original to recovered with a wrong key", "", "↑"),
@@ -117,9 +120,11 @@ def heading(setup: Setup) -> dict[str, Any]:
             "torch": torch.__version__,
         },
         "keys": {
-            "nonces": GROUPS,
-            "right": "the given key, a nonce by person",
-            "second": "the same key, the next nonce",
+            "groups": GROUPS,
+            "nonces_to_choose_from": DRAWS,
+            "right": "the given key; of a person's nonces the one that is chosen",
+            "linked": "the given key, the first nonce by person",
+            "second": "the same key; one of the next nonces, chosen",
             "wrong": "a fixed other key, the same nonce",
         },
         "intervals": "95 % bootstrap over people",

@@ -62,6 +62,7 @@ class Table:
         figures = {
             "leak": self.accepted(threshold, "anonymized"),
             "leak_to_another_photo": self.accepted_elsewhere(threshold),
+            "leak_linked": self.accepted(threshold, "linked"),
             "reid_at_1": self.reidentified("anonymized", measured),
             "reid_at_1_originals": self.reidentified("original", measured),
             "recovered": self.accepted(threshold, "recovered"),
@@ -75,9 +76,9 @@ class Table:
             "same_person_two_keys": self.across_keys(threshold, same_person=True),
             "strangers_two_keys": self.across_keys(threshold, same_person=False),
             "impostors_originals": self.impostors(threshold, "original"),
-            "impostors_outputs_one_key": self.impostors(threshold, "anonymized"),
+            "impostors_outputs_one_key": self.impostors(threshold, "linked"),
         }
-        for name in ("anonymized", "recovered", "recovered_looks", "wrong", "reconstructed"):
+        for name in ("anonymized", "linked", "recovered", "recovered_looks", "wrong", "reconstructed"):
             figures[f"distance_{name}"] = mean(*self.distances(name))
         return figures
 
@@ -139,7 +140,7 @@ class Table:
 
     def impostors(self, threshold: float, name: str) -> Figure:
         """How often two different people pass as one; outputs are compared with those of the same key only."""
-        if len(self.records) < 2:
+        if len(self.records) < 2 or name not in self.records[0]["embedding"]:
             return NOTHING
         pairs = all_pairs(self._embeddings(name), self.people)
         chosen = ~pairs.genuine
@@ -152,9 +153,9 @@ class Table:
 
     def same_person(self, threshold: float) -> Figure:
         """How often two photos of one person, anonymized under one key, show one new person (the linked promise)."""
-        if len(self.records) < 2:
+        if len(self.records) < 2 or "linked" not in self.records[0]["embedding"]:
             return NOTHING
-        pairs = all_pairs(self._embeddings("anonymized"), self.people)
+        pairs = all_pairs(self._embeddings("linked"), self.people)
         pairs = pairs.where(pairs.genuine)
         return pair_share(pairs.distance <= threshold, pairs, draws=PAIR_DRAWS)
 
@@ -169,7 +170,7 @@ class Table:
         one, other = (self._embeddings(name, kept) for name in ("anonymized", "second"))
         i, j = (~torch.eye(len(kept), dtype=torch.bool)).nonzero().unbind(1)
         pairs = Pairs(torch.cdist(one, other)[i, j], numbers[i], numbers[j])
-        # a second key is the next group's first one
+        # second keys are those of the next group
         pairs = pairs.where((pairs.genuine == same_person) & ((groups[j] + 1) % GROUPS != groups[i]))
         return pair_share(pairs.distance <= threshold, pairs, draws=PAIR_DRAWS)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from commands import dbaf_
-from fakes import FakePipeline, FakeResult, portrait, use_fake
+from fakes import FakePipeline, FakeResult, Nonces, portrait, use_fake
 from typer.testing import Result
 
 import dbaf.album
@@ -20,7 +20,7 @@ steps: list[tuple[str, str]] = []
 
 class NotingPipeline(FakePipeline):
     def anonymize(
-        self, image: torch.Tensor, key: Key, nonce: bytes | None = None, refine_steps: int = 0, **options: Any
+        self, image: torch.Tensor, key: Key, nonce: Nonces = None, refine_steps: int = 0, **options: Any
     ) -> FakeResult:
         steps.append(("hold", options["held"]))
         return super().anonymize(image, key, nonce, refine_steps)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from commands import dbaf_, pixels
-from fakes import FakePipeline, FakeResult, black, portrait, use_fake
+from fakes import FakePipeline, FakeResult, Nonces, black, portrait, use_fake
 from PIL import Image
 
 from dbaf.faces import Face
@@ -105,7 +105,7 @@ def test_imprints_are_told_of(tmp_path: Path, key: Path, monkeypatch: pytest.Mon
 def test_pictures_with_suspects_are_not_written(tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Noting(FakePipeline):
         def anonymize(
-            self, image: torch.Tensor, key: Key, nonce: bytes | None = None, steps: int = 0, *, min_face: int, **_: Any
+            self, image: torch.Tensor, key: Key, nonce: Nonces = None, steps: int = 0, *, min_face: int, **_: Any
         ) -> FakeResult:
             place = Face((1.2, 2, 30, 41.7), 0.4, torch.zeros(5, 2), torch.zeros(468, 3))
             return replace(super().anonymize(image, key, nonce), suspects=[place] if min_face > 20 else [])

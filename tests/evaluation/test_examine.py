@@ -9,10 +9,11 @@ import torch
 from toggling import COLOUR, SIDE, TogglingPipeline, face, judges, people, secret
 
 from dbaf.evaluation.examine import examine, face_at, look_at_original
-from dbaf.evaluation.methods import GROUPS, Dbaf, nonce, through_jpeg, through_png, wrong_key
+from dbaf.evaluation.methods import GROUPS, Dbaf, nonces, through_jpeg, through_png, wrong_key
 from dbaf.faces.face import Face, main_face
+from dbaf.keys import DRAWS
 
-OUTPUTS = {"anonymized", "second", "recovered", "wrong", "recovered_jpeg", "reconstructed"} | {
+OUTPUTS = {"anonymized", "linked", "second", "recovered", "wrong", "recovered_jpeg", "reconstructed"} | {
     "recovered_looks",
     "recovered_looks_jpeg",
 }
@@ -45,10 +46,11 @@ def test_the_right_key_leads_back_and_the_wrong_one_does_not(photo: Path, recogn
     assert distance("original", "recovered_jpeg") < 0.2 * distance("original", "anonymized")
     assert distance("original", "wrong") > 2 * distance("original", "recovered")
     assert distance("anonymized", "second") > 0
+    assert distance("original", "linked") < distance("original", "anonymized")  # the nonce of this was chosen
     assert record["background_psnr"] is None
     assert record["utility"]["recovered"]["landmarks"] == 0
     assert record["utility"]["anonymized"]["perceptual"] > record["utility"]["recovered"]["perceptual"]
-    assert set(record["seconds"]) == {"detect", "encode", "disentangle", "key", "render"}
+    assert set(record["seconds"]) == {"detect", "encode", "disentangle", "choose", "key", "render"}
     assert record["peak_bytes"] > 10_000_000
     assert all(record["found"].values())
     assert base64.b64decode(record["thumbnail"]["recovered"]).startswith(b"\xff\xd8")
@@ -72,7 +74,7 @@ def test_stages_that_differ_from_the_pipeline_are_a_bug(photo: Path, recogniser:
     pipeline: Any = TogglingPipeline()
     judge = judges(pipeline, recogniser)
     whole = pipeline.anonymize
-    pipeline.anonymize = lambda image, key, nonce, keep_looks: whole(image, key, None)
+    pipeline.anonymize = lambda image, key, nonces, keep_looks: whole(image, key, [bytes(16)])
     with pytest.raises(AssertionError, match="different pictures"):
         examine(look_at_original(photo, judge), Dbaf(pipeline, secret()), judge, group=0)
 
@@ -95,11 +97,12 @@ def test_lost_face_is_reported_and_still_looked_at(photo: Path, recogniser: Path
 
 
 def test_keys_are_fixed_and_differ() -> None:
-    nonces = [nonce(group) for group in range(GROUPS)]
-    assert len(set(nonces)) == GROUPS
-    assert nonce(GROUPS) == nonces[0]
-    assert torch.equal(wrong_key().latent_noise(nonces[0]), wrong_key().latent_noise(nonces[0]))
-    assert not torch.equal(wrong_key().latent_noise(nonces[0]), secret().latent_noise(nonces[0]))
+    choices = [nonces(group) for group in range(GROUPS)]
+    assert len({one for choice in choices for one in choice}) == GROUPS * DRAWS
+    assert nonces(GROUPS) == choices[0]
+    one = choices[0][0]
+    assert torch.equal(wrong_key().latent_noise(one), wrong_key().latent_noise(one))
+    assert not torch.equal(wrong_key().latent_noise(one), secret().latent_noise(one))
 
 
 def test_which_face_is_meant() -> None:
