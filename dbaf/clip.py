@@ -71,6 +71,7 @@ def anonymize_clip(
     for shot, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
         known = [*result.faces, *shot.spared]
         result.suspects = pipeline.missed(result, known, min_face, clip.looked) + shot.hidden
+        result.nonce = nonce
         yield result
 
 

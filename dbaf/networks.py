@@ -4,6 +4,7 @@ Faces go through the networks one by one, so a picture gives the same bytes alon
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
@@ -34,6 +35,7 @@ from dbaf.weights.bundle import bundle_digest, bundle_folder, load_network, part
 
 Progress = Callable[[int, int], None]
 PREVIEW = 128  # px; it tells as much as one of 256 px, in half the time, and one of 64 px less
+SHOWN = 0.5  # presence, by the mesh, from which a preview shows a face
 GREY = 2 / 255  # largest channel difference of a picture that counts as grey
 
 
@@ -251,10 +253,10 @@ class Networks:
 
     @torch.no_grad()
     def previewed(self, faces: Sequence[Face], new: Identity, attributes: Attributes) -> list[tuple[float, float]]:
-        """What a preview tells of each new face: how far it looks from the old one, and how much else it does.
+        """What a preview tells of each new face: how far it looks from the old one, and how much its gestures change.
 
         The first is the distance of its identity code, as the encoder reads it, from that of `new.latent`; the second
-        that of its gestures, in standard deviations of people.
+        that of its gestures, in standard deviations of people, and infinite where no face is seen.
 
         Args:
             faces: F faces of a picture.
@@ -268,11 +270,12 @@ class Networks:
             preview = F.interpolate(preview, size=SIZE, mode="bicubic").clamp(-1, 1)
             read, _ = self.encoder(preview * self.seen(face, front))
             old = new.latent[index : index + 1]
-            # the part that goes with gestures is the same of both
+            # what goes with gestures is left out of both: it is read off a mesh, not off the code
             apart = ((read - self.cid(read)) - (old - self.cid(old))).norm()
             mesh = self.finder.retrace(preview, to_square(face.points, face.quad) * SIZE)
             does = (gestures_of(mesh) - gestures_of(face)) / torch.tensor(SPREAD)
-            found.append((float(apart), float(does.square().mean().sqrt())))
+            change = float(does.square().mean().sqrt()) if mesh.score >= SHOWN else math.inf
+            found.append((float(apart), change))
         return found
 
     @torch.no_grad()

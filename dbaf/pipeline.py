@@ -57,6 +57,7 @@ class Pipeline(Networks):
         Raises:
             NoFaceError: there is no face, or none is chosen.
             PictureError: a face holds an imprint: it was anonymized before.
+            ValueError: `nonce` is an empty list.
         """
 
         if nonce is None or isinstance(nonce, bytes):
@@ -83,12 +84,12 @@ class Pipeline(Networks):
         held: Sequence[torch.Tensor | None] | None = None,
         stepped: Callable[[], None] = lambda: None,
     ) -> bytes:
-        """Of several nonces one that hides well and keeps expressions.
+        """Of several nonces one that hides well, and moves mouth, eyes and brows little.
 
         How much of a person shows through depends on the key, and so does how well the new face does what the old one
         did; previews tell both. Of the half of the nonces under which the face that looks most like its old self looks
-        least like it, the one is taken under which the face that does most else does least. Whoever recovers the
-        picture reads the nonce in its record and needs not know how it was chosen.
+        least like it, the one is taken under which the face whose gestures change most changes them least. Whoever
+        recovers the picture reads the nonce in its record and needs not know how it was chosen.
 
         Args:
             faces: F faces of a picture.
@@ -96,7 +97,12 @@ class Pipeline(Networks):
             key, keep_looks, held: as for `anonymize`.
             nonces: at least one, of 16 bytes.
             stepped: called after each.
+
+        Raises:
+            ValueError: there is none.
         """
+        if not nonces:
+            raise ValueError("There is no nonce to choose. Give some of dbaf.keys.new_nonces(), or None for linked.")
         tried = []
         for nonce in nonces:
             new = self.anonymize_identity(identity, key, nonce, False, keep_looks, held)
@@ -162,16 +168,16 @@ class Pipeline(Networks):
         progress: Progress | None,
         min_face: float,
         faces: Selection | None,
-        looks: int = 0,
+        tries: int = 0,
     ) -> "_Half":
-        """The first half of every way; then come some `looks` at all faces, and each is rendered."""
+        """The first half of every way; then some nonces are tried, and each face is rendered."""
         picture = image if isinstance(image, torch.Tensor) else from_pil(image).rgb
         if faces is None:
             found = self.detect(picture, min_face, (lambda: progress(0, 1)) if progress else (lambda: None))
             faces = Selection(found, [True] * len(found))
         if not faces.chosen:
             raise NoFaceError("No face was found in the picture, or none of them is chosen.")
-        done, total = itertools.count(1), len(faces.chosen) * (refine_steps + 2) + looks
+        done, total = itertools.count(1), len(faces.chosen) * (refine_steps + 2) + tries
 
         def stepped(*_: int) -> None:
             if progress:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from second import chacha20, hkdf
 
 from dbaf.errors import SecretError
-from dbaf.keys import Key, new_key_file, new_nonce, passphrase_from_env
+from dbaf.keys import NONCE_BYTES, Key, new_key_file, new_nonce, new_nonces, passphrase_from_env
 from dbaf.normal import normal_quantile
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "keys.json").read_text())["vectors"]
@@ -66,6 +66,12 @@ def test_normal_quantile_is_the_inverse_cdf_also_in_the_tails(k: int) -> None:
     u = (2 * k + 1) / 2**53
     assert math.isclose(normal_quantile(u), statistics.NormalDist().inv_cdf(u), rel_tol=1e-14, abs_tol=1e-15)
     assert normal_quantile(1 - u) == -normal_quantile(u)
+
+
+def test_nonces_to_choose_from_differ_every_time() -> None:
+    first, second = new_nonces(), new_nonces()
+    assert len({*first, *second}) == 2 * len(first) > 2
+    assert {len(nonce) for nonce in first} == {NONCE_BYTES}
 
 
 def test_latents_are_standard_normal_and_differ_between_keys_and_nonces() -> None:

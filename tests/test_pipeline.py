@@ -124,6 +124,16 @@ def test_the_face_that_changes_least_decides(
     assert pipeline.choose_nonce(faces, identity, attributes, key, nonces) == nonces[2]
 
 
+def test_a_preview_without_a_face_is_no_choice(pipeline: Pipeline, small: torch.Tensor, key: Key) -> None:
+    faces = pipeline.detect(small)
+    identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
+    monster = Identity(identity.code * 40, identity.latent, [[]], [False])
+    ((_, change),) = pipeline.previewed(faces, monster, attributes)
+    assert change == float("inf")
+    with pytest.raises(ValueError, match="no nonce"):
+        pipeline.choose_nonce(faces, identity, attributes, key, [])
+
+
 def test_previews_tell_what_a_recogniser_will_see(pipeline: Pipeline, small: torch.Tensor, key: Key) -> None:
     judge, faces = Dlib(), pipeline.detect(small)
     identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))

@@ -99,12 +99,11 @@ class TogglingPipeline:
         mask[:, :, 20:44, 20:44] = 1
         return Rendering(out, mask, mask[0, 0].to(torch.int16) - 1, [False])
 
-    def anonymize(self, image: Any, key: Key, nonces: list[bytes], keep_looks: bool = True) -> Rendering:
+    def anonymize(self, image: Any, key: Key, nonce: bytes, keep_looks: bool = True) -> Rendering:
         from dbaf.images import from_pil
 
         picture = from_pil(image).rgb
         identity, attributes = self.disentangle(self.encode(picture, []))
-        nonce = self.choose_nonce([], identity, attributes, key, nonces, keep_looks)
         return self.render(picture, [], self.anonymize_identity(identity, key, nonce, keep_looks), attributes)
 
 

@@ -120,7 +120,7 @@ class Dbaf(Method):
         with clock("render"):
             made = pipeline.render(picture, faces, other, attributes)
         anonymized, mask = through_png(made.picture), made.mask
-        self._check(picture, anonymized, group)
+        self._check(picture, anonymized, right)
         yield Output("anonymized", anonymized, mask, clock.seconds)
         second = self._chosen(faces, identity, attributes, group + 1)
         for name, one in (("linked", nonce(group)), ("second", second)):
@@ -152,11 +152,11 @@ class Dbaf(Method):
                     break
             yield Output(name, through_png(pipeline.render(picture, faces, former, attributes).picture))
 
-    def _check(self, picture: torch.Tensor, anonymized: torch.Tensor, group: int) -> None:
+    def _check(self, picture: torch.Tensor, anonymized: torch.Tensor, right: bytes) -> None:
         """Once: the stages that were timed give what `Pipeline.anonymize` gives to users."""
         if self.checked or self.refine_steps:  # on a GPU an optimisation does not repeat bit for bit
             return
-        whole = self.pipeline.anonymize(to_pil(picture), self.key, nonces(group), keep_looks=self.keep_looks).picture
+        whole = self.pipeline.anonymize(to_pil(picture), self.key, right, keep_looks=self.keep_looks).picture
         if not torch.equal(anonymized, through_png(whole)):
             raise AssertionError("Pipeline.anonymize() and its stages give different pictures: this is a bug.")
         self.checked = True

@@ -49,10 +49,11 @@ class Metric:
 P, U = "privacy", "utility"
 METRICS = (
     Metric(P, "leak", "leak: output passes as the original's person", better="↓", column="leak"),
+    Metric(P, "leak_linked", "  the same under a linked key", better="↓"),
     Metric(P, "impostors_originals", "  beside it: two different people of these photos pass as one"),
     Metric(P, "leak_to_another_photo", "leak: output passes as the person on another photo", better="↓"),
-    Metric(P, "leak_linked", "leak under a linked key: output passes as the original's person", better="↓"),
     Metric(P, "reid_at_1", "re-ID@1: nearest other photo is of the same person", better="↓", column="re-ID@1"),
+    Metric(P, "reid_at_1_linked", "  the same under a linked key", better="↓"),
     Metric(P, "reid_at_1_originals", "  beside it: re-ID@1 of the originals"),
     Metric(P, "recovered", "recovery with the key, through the PNG", better="↑", column="recovery"),
     Metric(P, "recovered_jpeg90", "recovery with the key, through JPEG 90", better="↑"),
@@ -124,7 +125,7 @@ def heading(setup: Setup) -> dict[str, Any]:
             "nonces_to_choose_from": DRAWS,
             "right": "the given key; of a person's nonces the one that is chosen",
             "linked": "the given key, the first nonce by person",
-            "second": "the same key; one of the next nonces, chosen",
+            "second": "the same key; one of the next group's nonces, chosen",
             "wrong": "a fixed other key, the same nonce",
         },
         "intervals": "95 % bootstrap over people",

@@ -55,6 +55,8 @@ class Table:
     def __init__(self, photos: Sequence[Photo], records: Sequence[dict[str, Any]]) -> None:
         self.photos, self.records = photos, records
         self.people = [photo.person for photo in photos]
+        keyed = any("linked" in record["embedding"] for record in records)
+        self.linked = "linked" if keyed else "anonymized"  # what has no key is always linked
 
     def privacy(self, measured: Measured) -> dict[str, Figure]:
         """Shares of acceptance at the threshold, in design's words leak, recovery, wrong key and so on."""
@@ -64,6 +66,7 @@ class Table:
             "leak_to_another_photo": self.accepted_elsewhere(threshold),
             "leak_linked": self.accepted(threshold, "linked"),
             "reid_at_1": self.reidentified("anonymized", measured),
+            "reid_at_1_linked": self.reidentified("linked", measured),
             "reid_at_1_originals": self.reidentified("original", measured),
             "recovered": self.accepted(threshold, "recovered"),
             "recovered_jpeg90": self.accepted(threshold, "recovered_jpeg"),
@@ -76,7 +79,7 @@ class Table:
             "same_person_two_keys": self.across_keys(threshold, same_person=True),
             "strangers_two_keys": self.across_keys(threshold, same_person=False),
             "impostors_originals": self.impostors(threshold, "original"),
-            "impostors_outputs_one_key": self.impostors(threshold, "linked"),
+            "impostors_outputs_one_key": self.impostors(threshold, self.linked),
         }
         for name in ("anonymized", "linked", "recovered", "recovered_looks", "wrong", "reconstructed"):
             figures[f"distance_{name}"] = mean(*self.distances(name))
@@ -140,7 +143,7 @@ class Table:
 
     def impostors(self, threshold: float, name: str) -> Figure:
         """How often two different people pass as one; outputs are compared with those of the same key only."""
-        if len(self.records) < 2 or name not in self.records[0]["embedding"]:
+        if len(self.records) < 2:
             return NOTHING
         pairs = all_pairs(self._embeddings(name), self.people)
         chosen = ~pairs.genuine
@@ -153,9 +156,9 @@ class Table:
 
     def same_person(self, threshold: float) -> Figure:
         """How often two photos of one person, anonymized under one key, show one new person (the linked promise)."""
-        if len(self.records) < 2 or "linked" not in self.records[0]["embedding"]:
+        if len(self.records) < 2:
             return NOTHING
-        pairs = all_pairs(self._embeddings("linked"), self.people)
+        pairs = all_pairs(self._embeddings(self.linked), self.people)
         pairs = pairs.where(pairs.genuine)
         return pair_share(pairs.distance <= threshold, pairs, draws=PAIR_DRAWS)
 
@@ -179,7 +182,11 @@ class Table:
         photos: dict[str, set[str]] = {}
         for photo in measured.gallery:
             photos.setdefault(photo.person, set()).add(photo.label)
-        kept = [i for i, photo in enumerate(self.photos) if photos.get(photo.person, set()) - {photo.label}]
+        kept = [
+            i
+            for i, photo in enumerate(self.photos)
+            if photos.get(photo.person, set()) - {photo.label} and name in self.records[i]["embedding"]
+        ]
         if not kept:
             return NOTHING
         people = [self.people[i] for i in kept]

@@ -74,7 +74,7 @@ def test_stages_that_differ_from_the_pipeline_are_a_bug(photo: Path, recogniser:
     pipeline: Any = TogglingPipeline()
     judge = judges(pipeline, recogniser)
     whole = pipeline.anonymize
-    pipeline.anonymize = lambda image, key, nonces, keep_looks: whole(image, key, [bytes(16)])
+    pipeline.anonymize = lambda image, key, nonce, keep_looks: whole(image, key, bytes(16))
     with pytest.raises(AssertionError, match="different pictures"):
         examine(look_at_original(photo, judge), Dbaf(pipeline, secret()), judge, group=0)
 
