@@ -256,7 +256,7 @@ class Networks:
         """What a preview tells of each new face: how far it looks from the old one, and how much its gestures change.
 
         The first is the distance of its identity code, as the encoder reads it, from that of `new.latent`; the second
-        that of its gestures, in standard deviations of people, and infinite where no face is seen.
+        that of its gestures, in standard deviations of people. Where no face is seen: 0 and infinity.
 
         Args:
             faces: F faces of a picture.
@@ -274,8 +274,8 @@ class Networks:
             apart = ((read - self.cid(read)) - (old - self.cid(old))).norm()
             mesh = self.finder.retrace(preview, to_square(face.points, face.quad) * SIZE)
             does = (gestures_of(mesh) - gestures_of(face)) / torch.tensor(SPREAD)
-            change = float(does.square().mean().sqrt()) if mesh.score >= SHOWN else math.inf
-            found.append((float(apart), change))
+            shown = mesh.score >= SHOWN
+            found.append((float(apart), float(does.square().mean().sqrt())) if shown else (0.0, math.inf))
         return found
 
     @torch.no_grad()

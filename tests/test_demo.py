@@ -46,9 +46,8 @@ class PaperPipeline:
     def _shift(self, picture: torch.Tensor, key: Key, nonce: bytes, sign: int) -> SimpleNamespace:
         self.given.append(picture)
         self.keys.append(key)
-        shade = (
-            0.05 + 0.2 * key.latent_noise(nonce)[0, :3, None, None].sigmoid()
-        )  # a channel alone is the same for 1 in 20
+        noise = key.latent_noise(nonce)[0, :3, None, None]  # a channel alone is the same for 1 in 20
+        shade = 0.05 + 0.2 * noise.sigmoid()
         image = to_pil((picture + sign * shade).clamp(-1, 1))
         return SimpleNamespace(image=image, mask=torch.ones_like(picture[:, :1]), nonce=nonce)
 

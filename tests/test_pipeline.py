@@ -117,10 +117,8 @@ def test_the_face_that_changes_least_decides(
 ) -> None:
     faces, nonces = pipeline.detect(small), [bytes([number]) * NONCE_BYTES for number in range(4)]
     identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
-    tried = iter(
-        [[(1.0, 0.0), (9.0, 0.0)], [(5.0, 0.0), (5.0, 0.9)], [(3.0, 0.1), (4.0, 0.1)], [(2.0, 0.0), (7.0, 0.0)]]
-    )
-    monkeypatch.setattr(pipeline, "previewed", lambda *_: next(tried))
+    tried = [[(1.0, 0.0), (9.0, 0.0)], [(5.0, 0.0), (5.0, 0.9)], [(3.0, 0.1), (4.0, 0.1)], [(2.0, 0.0), (7.0, 0.0)]]
+    monkeypatch.setattr(pipeline, "previewed", lambda *_: tried.pop(0))
     assert pipeline.choose_nonce(faces, identity, attributes, key, nonces) == nonces[2]
 
 
@@ -128,8 +126,7 @@ def test_a_preview_without_a_face_is_no_choice(pipeline: Pipeline, small: torch.
     faces = pipeline.detect(small)
     identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
     monster = Identity(identity.code * 40, identity.latent, [[]], [False])
-    ((_, change),) = pipeline.previewed(faces, monster, attributes)
-    assert change == float("inf")
+    assert pipeline.previewed(faces, monster, attributes) == [(0.0, float("inf"))]
     with pytest.raises(ValueError, match="no nonce"):
         pipeline.choose_nonce(faces, identity, attributes, key, [])
 

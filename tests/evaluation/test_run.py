@@ -70,15 +70,8 @@ def test_figures_of_a_known_set_and_going_on_after_an_interruption(tmp_path: Pat
     assert utility["background_untouched"]["value"] == 1
     assert utility["background_psnr_db"]["n"] == 0
     assert utility["expression_agreement"]["n"] == 8
-    assert set(figures["speed"]["seconds_per_face"]) == {
-        "detect",
-        "encode",
-        "disentangle",
-        "choose",
-        "key",
-        "render",
-        "total",
-    }
+    stages = {"detect", "encode", "disentangle", "choose", "key", "render", "total"}
+    assert set(figures["speed"]["seconds_per_face"]) == stages
 
 
 def test_a_blind_recogniser_withholds_privacy_and_not_utility(tmp_path: Path) -> None:
