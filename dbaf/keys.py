@@ -4,6 +4,7 @@
 of its own in HKDF (RFC 5869, SHA-256): check value, linked and unlinked latent key, wraps of capsules, imprints.
 """
 
+import hashlib
 import logging
 import os
 import secrets
@@ -206,6 +207,18 @@ def new_nonce() -> bytes:
 def new_nonces() -> list[bytes]:
     """As many nonces as one is chosen from for an unlinked picture, see `dbaf.pipeline.Pipeline.choose_nonce`."""
     return [new_nonce() for _ in range(DRAWS)]
+
+
+def nonces_of(content: bytes, variation: int = 0) -> list[bytes]:
+    """The nonces of a picture: as many as `new_nonces` gives, and the same ones every time. For callers that have no
+    place to keep a nonce, and are to give the same output again.
+
+    Args:
+        content: the samples of the original picture.
+        variation: of 0 to 2^64 - 1; with another number they are others.
+    """
+    hashed = hashlib.shake_256(b"dbaf/1/nonces" + struct.pack(">Q", variation) + content).digest(DRAWS * NONCE_BYTES)
+    return [hashed[start : start + NONCE_BYTES] for start in range(0, len(hashed), NONCE_BYTES)]
 
 
 def passphrase_from_env(variable: str) -> str:

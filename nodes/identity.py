@@ -43,8 +43,8 @@ class Anonymize(io.ComfyNode):
             display_name="DBAF Anonymize",
             aliases=["pseudonymize", "face replacement", "privacy", "KRIA"],
             description="Gives each face another identity, decided by the key. Always linked: the same person gets the "
-            "same new face in every picture made with this key, because an IMAGE has no place for a nonce. For "
-            "unlinked pictures use the command line. The result is pseudonymised: who has the key can bring it back.",
+            "same new face in every picture made with this key. For unlinked pictures take DBAF Anonymize Image. The "
+            "result is pseudonymised: who has the key can bring it back.",
             inputs=[
                 model_input(),
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the original picture."),
@@ -73,8 +73,7 @@ class Recover(io.ComfyNode):
             aliases=["restore face", "deanonymize", "original identity", "KRIA"],
             description="Brings the original identity back under the key that anonymized it: from the imprint in the "
             "pixels if it is there, else roughly, from the looks of the new face. With another key it gives yet "
-            "another plausible face and no error. Without an imprint, linked pictures only: one that the command line "
-            "made with --linkage unlinked keeps a nonce in its file, which an IMAGE does not carry.",
+            "another plausible face and no error. Without an imprint, linked pictures only.",
             inputs=[
                 model_input(),
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the anonymized picture."),

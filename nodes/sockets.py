@@ -12,6 +12,7 @@ CATEGORY = "DBAF"
 STOP, KEEP = "stop with an error", "keep the picture as it is"
 PICTURES, ALBUM, CLIP = "pictures", "album", "clip"
 KEEP_LOOKS, FREE_LOOKS = "keep", "free"
+UNLINKED, LINKED = "unlinked", "linked"
 
 ModelSocket = io.Custom("DBAF_MODEL")  # dbaf.pipeline.Pipeline
 KeySocket = io.Custom("DBAF_KEY")  # dbaf.keys.Key: redacted repr, refuses pickling
@@ -124,6 +125,29 @@ def same_looks_input() -> io.Input:
     """`looks_input`, on the way back."""
     return looks_input(
         "As it was set to anonymize: the picture does not tell. It only matters for faces without an imprint."
+    )
+
+
+def linkage_input() -> io.Input:
+    """Whether the pictures that a key makes of somebody show one new face."""
+    return io.Combo.Input(
+        "linkage",
+        options=[UNLINKED, LINKED],
+        default=UNLINKED,
+        tooltip="unlinked: every picture gets new faces of its own, the best hidden of four tries, and nobody comes "
+        "back without an imprint or a seal. linked: the key alone decides, so that a person gets about the same new "
+        "face in every picture. Albums and clips are always linked.",
+    )
+
+
+def variation_input() -> io.Input:
+    """Other faces for who does not like the first ones."""
+    return io.Int.Input(
+        "variation",
+        default=0,
+        min=0,
+        max=0xFFFFFFFF,
+        tooltip="Another number gives other new faces, if the picture is unlinked. Recovering does not ask for it.",
     )
 
 

@@ -13,7 +13,7 @@ from dbaf.errors import NoFaceError, PictureError
 from dbaf.faces import Face, Selection
 from dbaf.faces.draw import draw_faces
 from dbaf.images import from_pil, to_pil
-from dbaf.keys import Key
+from dbaf.keys import Key, nonces_of
 from dbaf.networks import Progress
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Result
@@ -24,10 +24,13 @@ from .sockets import (
     CLIP,
     KEEP,
     KEEP_LOOKS,
+    PICTURES,
+    UNLINKED,
     FacesSocket,
     KeySocket,
     batch_input,
     imprint_input,
+    linkage_input,
     looks_input,
     mask_outputs,
     min_face_input,
@@ -35,6 +38,7 @@ from .sockets import (
     refine_steps_input,
     same_looks_input,
     schema,
+    variation_input,
     without_face_input,
 )
 
@@ -105,7 +109,7 @@ class AnonymizeImage(io.ComfyNode):
             inputs=[
                 model_input(),
                 io.Image.Input("image", tooltip="A picture or a batch of pictures, not anonymized yet."),
-                KeySocket.Input("key", tooltip="From DBAF Key. Linkage is 'linked': the key alone decides."),
+                KeySocket.Input("key", tooltip="From DBAF Key. It decides which new face a face gets."),
                 imprint_input(),
                 refine_steps_input(),
                 without_face_input(),
@@ -121,6 +125,8 @@ class AnonymizeImage(io.ComfyNode):
                     "all. It takes longer, for all are looked at first"
                 ),
                 looks_input(),
+                linkage_input(),
+                variation_input(),
                 faces_input(),
             ],
             outputs=[
@@ -160,10 +166,12 @@ class AnonymizeImage(io.ComfyNode):
         accept_suspects: bool,
         batch: str,
         looks: str,
+        linkage: str,
+        variation: int,
         faces: Faces = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, str]:
         """The outputs for one IMAGE."""
-        keep = looks == KEEP_LOOKS
+        keep, unlinked = looks == KEEP_LOOKS, linkage == UNLINKED and batch == PICTURES
 
         def check(suspects: list[Face]) -> None:
             if suspects and not accept_suspects:
@@ -175,9 +183,10 @@ class AnonymizeImage(io.ComfyNode):
         def work(
             picture: torch.Tensor, selection: Selection | None, step: Progress, held: Held | None = None
         ) -> Result:
+            nonces = nonces_of(to_pil(picture).tobytes(), variation) if unlinked else None
             try:
                 result = model.anonymize(
-                    picture, key, None, refine_steps, step, imprint, min_face, selection, keep, held
+                    picture, key, nonces, refine_steps, step, imprint, min_face, selection, keep, held
                 )
             except NoFaceError:  # a picture that stays as it is may hold somebody who was missed, too
                 if selection is not None or without_face == KEEP:
@@ -207,7 +216,7 @@ class AnonymizeImage(io.ComfyNode):
                 picture = to_pil(Pictures(image)[index] if result is None else result.picture)
                 boxes = draw_faces(picture, selection, [] if result is None else result.suspects)
                 previews[index] = (from_pil(boxes).rgb[0].movedim(0, -1) + 1) / 2
-                lines.append(_told(place.before + index, result, selection, imprint))
+                lines.append(_told(place.before + index, result, selection, imprint, unlinked))
                 yield result
 
         outputs = to_outputs(image, told())
@@ -224,12 +233,12 @@ class RecoverImage(io.ComfyNode):
             display_name="DBAF Recover Image",
             aliases=["restore face", "deanonymize", "original identity"],
             description="Brings the original people back under the key that anonymized the picture: from the imprint "
-            "in the pixels if it is there, else roughly, from the looks of the new face. A wrong key gives yet other "
-            "people and no error. For an exact recovery use DBAF Unseal.",
+            "in the pixels if it is there, else roughly, from the looks of the new face, if the picture is linked. A "
+            "wrong key gives yet other people and no error. For an exact recovery use DBAF Unseal.",
             inputs=[
                 model_input(),
                 io.Image.Input("image", tooltip="An anonymized picture, neither scaled nor cropped since, or a batch."),
-                KeySocket.Input("key", tooltip="The key that anonymized it, from DBAF Key. Linkage is 'linked'."),
+                KeySocket.Input("key", tooltip="The key that anonymized it, from DBAF Key."),
                 refine_steps_input(),
                 without_face_input(),
                 min_face_input(),
@@ -287,12 +296,15 @@ def _places(suspects: list[Face]) -> str:
     return f"{len(suspects)} place(s) may show a face that was not replaced, at {corners} (left, top, right, bottom)."
 
 
-def _told(index: int, result: Result | None, selection: Selection, imprint: bool) -> str:
+def _told(index: int, result: Result | None, selection: Selection, imprint: bool, unlinked: bool) -> str:
     """The line of a report on one anonymized picture."""
     line = f"Picture {index + 1}: {0 if result is None else len(result.faces)} face(s) replaced"
     line += f", {len(selection.spared)} spared." if selection.spared else "."
-    if result is not None and imprint and not all(result.imprinted):
-        line += f" {result.imprinted.count(False)} too small for an imprint."
+    bare = 0 if result is None else result.imprinted.count(False)
+    if bare and imprint:
+        line += f" {bare} too small for an imprint."
+    if bare and unlinked:
+        line += f" Only a seal brings {bare} face(s) back: unlinked, and without an imprint."
     if result is not None and result.suspects:
         line += f" {_places(result.suspects)}"
     return line
@@ -304,4 +316,4 @@ def _told_back(index: int, result: Result | None) -> str:
         return f"Picture {index + 1}: nobody to bring back, left as it is."
     faces, known = len(result.faces), result.restored.count(True)
     line = f"Picture {index + 1}: {known} of {faces} face(s) from their imprints"
-    return f"{line}." if known == faces else f"{line}, the others roughly, from their looks."
+    return f"{line}." if known == faces else f"{line}, the others roughly, from their looks, as linked."

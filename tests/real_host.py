@@ -142,7 +142,8 @@ def make_inputs(folder: Path) -> None:
 def whole(image: str, **widgets: Any) -> dict[str, Any]:
     """A picture through DBAF Anonymize Image, in API format; the image comes out of node 4."""
     defaults = {"imprint": True, "refine_steps": 0, "without_face": "stop with an error", "min_face": 40}
-    chosen = defaults | {"accept_suspects": False, "batch": "pictures", "looks": "keep"} | widgets
+    chosen = defaults | {"accept_suspects": False, "batch": "pictures", "looks": "keep"}
+    chosen |= {"linkage": "linked", "variation": 0} | widgets
     return {
         "1": {"class_type": "DBAF_LoadModel", "inputs": {"name": "mobile"}},
         "2": {"class_type": "DBAF_Key", "inputs": {"key_name": "first"}},

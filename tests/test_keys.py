@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from second import chacha20, hkdf
 
 from dbaf.errors import SecretError
-from dbaf.keys import NONCE_BYTES, Key, new_key_file, new_nonce, new_nonces, passphrase_from_env
+from dbaf.keys import NONCE_BYTES, Key, new_key_file, new_nonce, new_nonces, nonces_of, passphrase_from_env
 from dbaf.normal import normal_quantile
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "keys.json").read_text())["vectors"]
@@ -72,6 +72,15 @@ def test_nonces_to_choose_from_differ_every_time() -> None:
     first, second = new_nonces(), new_nonces()
     assert len({*first, *second}) == 2 * len(first) > 2
     assert {len(nonce) for nonce in first} == {NONCE_BYTES}
+
+
+def test_nonces_of_a_content() -> None:
+    """Its own, and the same again; other ones for another content or variation."""
+    nonces = nonces_of(b"a picture", 3)
+    assert nonces == nonces_of(b"a picture", 3)
+    others = [*nonces_of(b"a pictur", 3), *nonces_of(b"a picture"), *nonces_of(b"a picture", 2**64 - 1)]
+    assert len({*nonces, *others}) == 4 * len(new_nonces())
+    assert {len(nonce) for nonce in nonces} == {NONCE_BYTES}
 
 
 def test_latents_are_standard_normal_and_differ_between_keys_and_nonces() -> None:

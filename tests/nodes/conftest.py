@@ -80,6 +80,7 @@ class FakePipeline:
         self.rendered: list[torch.Tensor] = []
         self.suspected: list[Face] = []
         self.held: list[object] = []
+        self.nonces: list[object] = []
 
     def detect(self, picture: torch.Tensor, min_face: float = 40, looked: Callable[[], Any] = int) -> list[Face]:
         looked()
@@ -133,7 +134,7 @@ class FakePipeline:
         self,
         picture: torch.Tensor,
         key: object,
-        nonce: bytes | None,
+        nonce: list[bytes] | None,
         refine_steps: int,
         progress: Any,
         imprint: bool,
@@ -143,6 +144,7 @@ class FakePipeline:
         held: object = None,
     ) -> Result:
         self.held.append(held)
+        self.nonces.append(nonce)
         return self._run(picture, faces, progress, 1)
 
     def recover(

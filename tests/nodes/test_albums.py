@@ -69,7 +69,7 @@ def anonymize_list(
     nodes: dict[str, Any], pipeline: Any, images: list[torch.Tensor], *batch: str, **lists: list[Any]
 ) -> tuple[Any, ...]:
     widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": False}
-    widgets |= {"looks": "keep", "model": pipeline, "key": KEY}
+    widgets |= {"looks": "keep", "linkage": "linked", "variation": 0, "model": pipeline, "key": KEY}
     inputs = {name: [value] for name, value in widgets.items()} | {"image": images, "batch": list(batch)} | lists
     return nodes["DBAF_AnonymizeImage"].execute(**inputs).args
 
@@ -81,10 +81,11 @@ def test_all_are_looked_at_before_the_first_is_rendered(nodes: dict[str, Any], p
     rendered_after: list[int] = []
     render = pipeline.render
     pipeline.render = lambda *rest: (rendered_after.append(len(steps)), render(*rest))[1]
-    out, *_, report = anonymize(nodes, pipeline, image, "album", faces=selections)
+    out, *_, report = anonymize(nodes, pipeline, image, "album", faces=selections, linkage="unlinked")
     assert steps == [("look", number, selection) for number, selection in enumerate(selections)]
     assert rendered_after == [3, 3]
     assert pipeline.held == [f"people of {number}" for number in range(3)]
+    assert pipeline.nonces == [None] * 3  # an album is linked
     assert torch.equal(out[0], image[0])  # who is spared, and nobody
     assert len(report.splitlines()) == 3
     assert host.progress == [6000, 6000]

@@ -10,7 +10,8 @@ from pack import template, to_prompt
 from PIL import Image
 from real_host import Server, pixels, read_back, whole
 
-from dbaf.keys import Key
+from dbaf.images import to_pil
+from dbaf.keys import Key, nonces_of
 from dbaf.pipeline import Pipeline
 
 
@@ -27,6 +28,25 @@ def test_one_node_gives_the_bytes_of_eight(server: Server) -> None:
     (whole_way,) = server.saved(server.run(whole("person.png")))
     (steps,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
     assert torch.equal(pixels(whole_way), pixels(steps))
+
+
+def test_unlinked_pictures_come_back_from_their_imprints(server: Server) -> None:
+    """As the node is when it is new: the bytes of the library, which the node that recovers needs no nonce for."""
+    prompt = whole("person.png", linkage="unlinked")
+    widgets = {"refine_steps": 0, "without_face": "stop with an error", "min_face": 40, "batch": "pictures"}
+    back = {"model": ["1", 0], "image": ["4", 0], "key": ["2", 0], "looks": "keep", **widgets}
+    prompt["8"] = {"class_type": "DBAF_RecoverImage", "inputs": back}
+    prompt["9"] = {"class_type": "PreviewAny", "inputs": {"source": ["8", 3]}}
+    entry = server.run(prompt)
+    assert entry["outputs"]["9"]["text"] == ["Picture 1: 1 of 1 face(s) from their imprints."]
+    (made,) = server.saved(entry, "11")
+    person, key = (
+        pixels(server.base / "input" / "person.png"),
+        Key.from_file(server.base / "user" / "__dbaf_keys" / "first"),
+    )
+    pipeline = Pipeline.from_pretrained("mobile", device="cpu")
+    nonces = nonces_of(to_pil(person).tobytes())
+    assert torch.equal(pixels(made), read_back(pipeline.anonymize(person, key, nonces).picture))
 
 
 def test_sealed_pictures_come_back_exactly(server: Server) -> None:

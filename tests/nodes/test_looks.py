@@ -50,7 +50,8 @@ def test_step_by_step(nodes: dict[str, Any], mobile: Pipeline, picture: torch.Te
 def test_in_one_node(nodes: dict[str, Any], mobile: Pipeline, picture: torch.Tensor) -> None:
     def there(looks: str, batch: str = "pictures") -> tuple[torch.Tensor, torch.Tensor]:
         widgets = {"imprint": False, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": True}
-        widgets |= {"batch": batch, "looks": looks, "model": mobile, "image": to_image(picture), "key": KEY}
+        widgets |= {"batch": batch, "looks": looks, "linkage": "linked", "variation": 0}
+        widgets |= {"model": mobile, "image": to_image(picture), "key": KEY}
         made = nodes["DBAF_AnonymizeImage"].execute(**{name: [value] for name, value in widgets.items()})
         return made.args[0][0], made.args[1][0]
 

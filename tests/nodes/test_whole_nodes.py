@@ -31,7 +31,8 @@ def detect(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: 
 
 def anonymize(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: Any) -> tuple[Any, ...]:
     widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": False}
-    widgets |= {"batch": "pictures", "looks": "keep", "model": pipeline, "image": image, "key": Key.generate()}
+    widgets |= {"batch": "pictures", "looks": "keep", "linkage": "linked", "variation": 0}
+    widgets |= {"model": pipeline, "image": image, "key": Key.generate()}
     # it takes whole lists, and gives them
     made = nodes["DBAF_AnonymizeImage"].execute(**{name: [value] for name, value in (widgets | chosen).items()})
     *pictures, report = made.args
