@@ -24,7 +24,7 @@ from dbaf.images import to_pil
 from dbaf.keys import Key
 from dbaf.mix import mix_identities
 from dbaf.pipeline import Pipeline
-from dbaf.stages import Identity
+from dbaf.stages import Identity, Result
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY, OTHER_KEY = Key(bytes(range(32))), Key(bytes(range(1, 33)))
@@ -91,6 +91,11 @@ def again(pipeline: Pipeline, seed: int, other: int) -> torch.Tensor:
     return generator(code).clamp(-1, 1)
 
 
+def unlinked(pipeline: Pipeline, picture: torch.Tensor, key: Key = KEY, faces: Selection | None = None) -> Result:
+    """What DBAF Anonymize Image makes of a picture."""
+    return pipeline.anonymize(picture, key, key.nonces_of(to_pil(picture).tobytes()), faces=faces)
+
+
 def outlined(image: Image.Image, boxes: list[Region]) -> Image.Image:
     for box in boxes:
         ImageDraw.Draw(image).rectangle(box, outline="yellow", width=4)
@@ -106,7 +111,7 @@ def main() -> None:
         small(generated_face(pipeline, DONOR)),
         group_photo(pipeline),
     )
-    safe, other = pipeline.anonymize(person, KEY), pipeline.anonymize(person, OTHER_KEY)
+    safe, other = unlinked(pipeline, person), unlinked(pipeline, person, OTHER_KEY)
     saved = (((safe.picture + 1) * 127.5).round() / 127.5 - 1).clamp(-1, 1)
     back, wrong = pipeline.recover(saved, KEY), pipeline.recover(saved, OTHER_KEY)
     same = pipeline.reconstruct(person)
@@ -128,8 +133,9 @@ def main() -> None:
     sealed = outlined(to_pil(saved), mask_regions(safe.mask))
     found = pipeline.detect(group)
     some = Selection(found, by_number(found, {1, 3}))
-    all_new, some_new = pipeline.anonymize(group, KEY), pipeline.anonymize(group, KEY, faces=some)
-    all_back = pipeline.recover(all_new.image, KEY)
+    all_new, some_new = unlinked(pipeline, group), unlinked(pipeline, group, faces=some)
+    steps = pipeline.anonymize(group, KEY)
+    all_back, steps_back = pipeline.recover(all_new.image, KEY), pipeline.recover(steps.image, KEY)
     four_mixed = [(f"strength {value:.2f}", mixed(donor, value)) for value in (0, 0.33, 0.67, 1)]
     grey = group.mean(1, keepdim=True).expand_as(group) * 0.5
     repaint = all_new.mask * all_new.picture + (1 - all_new.mask) * grey
@@ -159,8 +165,8 @@ def main() -> None:
                 ("attributes, else average", average(mean_identity.code + attributes.code)),
             ]
         ),
-        "Anonymize": strip([("originals", group), ("under one key", all_new.picture)], 150, down=True),
-        "Recover": strip([("anonymized", all_new.picture), ("recovered", all_back.picture)], 150, down=True),
+        "Anonymize": strip([("originals", group), ("under one key", steps.picture)], 150, down=True),
+        "Recover": strip([("anonymized", steps.picture), ("recovered", steps_back.picture)], 150, down=True),
         "MixIdentities": strip([*four_mixed, ("other", donor)], 150),
         "MAARBlend": strip(
             [("image", person), ("mask", safe.mask.expand(-1, 3, -1, -1) * 2 - 1), ("blended", safe.picture)]
@@ -197,7 +203,9 @@ def main() -> None:
     templates = {
         "album": below(("a folder", rows[0]), ("one new face a person", rows[1])),
         "anonymize": below(("original", group), ("anonymized", all_new.picture)),
+        "anonymize_steps": below(("original", group), ("anonymized, step by step", steps.picture)),
         "recover": below(("anonymized", all_new.picture), ("recovered", all_back.picture)),
+        "recover_steps": below(("anonymized, step by step", steps.picture), ("recovered", steps_back.picture)),
         "choose_faces": below(("who is chosen", draw_faces(to_pil(group), some)), ("finished", some_new.picture)),
         "restyle": below(("original", group), ("new faces stay, grey is repainted", repaint)),
         "mix_identities": strip(

@@ -14,7 +14,7 @@ from dbaf.pipeline import Pipeline
 
 
 def test_batch_with_an_empty_picture(server: Server) -> None:
-    prompt = to_prompt(template("anonymize"), image="person.png", key_name="first", filename_prefix="batch")
+    prompt = to_prompt(template("anonymize_steps"), image="person.png", key_name="first", filename_prefix="batch")
     prompt["20"] = {"class_type": "LoadImage", "inputs": {"image": "wall.png"}}
     prompt["21"] = {"class_type": "ImageBatch", "inputs": {"image1": ["3", 0], "image2": ["20", 0]}}
     for node in ("5", "7", "10"):
@@ -25,7 +25,7 @@ def test_batch_with_an_empty_picture(server: Server) -> None:
     prompt["5"]["inputs"]["without_face"] = "keep the picture as it is"
     first, second = server.saved(server.run(prompt))
     assert (pixels(second) == pixels(second)[..., :1, :1]).all()
-    (alone,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
+    (alone,) = server.saved(server.run(to_prompt(template("anonymize_steps"), image="person.png", key_name="first")))
     assert torch.equal(pixels(first), pixels(alone))
 
 

@@ -22,7 +22,7 @@ def cancelled_after(server: Server, prompt: dict[str, Any]) -> float:
 
 
 def test_cancel(server: Server) -> None:
-    steps = to_prompt(template("anonymize"), image="person.png", key_name="second", filename_prefix="never")
+    steps = to_prompt(template("anonymize_steps"), image="person.png", key_name="second", filename_prefix="never")
     steps["20"] = {"class_type": "RepeatImageBatch", "inputs": {"image": ["3", 0], "amount": 64}}
     for node in ("5", "7", "10"):
         steps[node]["inputs"]["image"] = ["20", 0]
@@ -37,10 +37,13 @@ def test_cancel(server: Server) -> None:
     scaled = {"image": ["3", 0], "upscale_method": "bilinear", "width": 3840, "height": 3072, "crop": "disabled"}
     large["9"] = {"class_type": "ImageScale", "inputs": scaled}
     large["4"]["inputs"]["image"] = ["9", 0]
-    prompts = {"steps": steps, "refining": refining, "clip": clip, "album": album, "large": large}
+    unlinked = whole("person.png", linkage="unlinked")
+    unlinked["9"], unlinked["4"]["inputs"]["image"] = clip["9"], ["9", 0]
+    prompts = {"steps": steps, "refining": refining, "clip": clip, "album": album, "large": large, "unlinked": unlinked}
     seconds = {name: cancelled_after(server, prompt) for name, prompt in prompts.items()}
     assert max(seconds.values()) < 2, seconds
     assert not list((server.base / "output").glob("never*"))
     (after,) = server.saved(server.run(whole("person.png")))  # it left nothing behind
-    (steps_again,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
+    again = to_prompt(template("anonymize_steps"), image="person.png", key_name="first")
+    (steps_again,) = server.saved(server.run(again))
     assert torch.equal(pixels(after), pixels(steps_again))

@@ -20,9 +20,9 @@ def test_key_files_are_not_served(server: Server) -> None:
 
 
 def test_errors_show_no_secret(server: Server) -> None:
-    prompt = to_prompt(template("anonymize"), image="person.png", key_name="damaged")
+    prompt = to_prompt(template("anonymize_steps"), image="person.png", key_name="damaged")
     assert "not a DBAF key" in json.dumps(server.run(prompt)["status"])
-    prompt = to_prompt(template("anonymize"), image="person.png", key_name="first")
+    prompt = to_prompt(template("anonymize_steps"), image="person.png", key_name="first")
     prompt["30"] = {"class_type": "TestFails", "inputs": {"key": ["4", 0], "faces": ["5", 0]}}
     prompt["31"] = {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}}
     failed = json.dumps(server.run(prompt)["status"])

@@ -13,7 +13,18 @@ from pack import PACK, template
 from PIL import Image
 
 CORE = json.loads((Path(__file__).parent / "core_nodes.json").read_text())  # recorded from ComfyUI 0.3.64
-NAMES = ["album", "anonymize", "choose_faces", "compare", "mix_identities", "recover", "restyle", "video"]
+NAMES = [
+    "album",
+    "anonymize",
+    "anonymize_steps",
+    "choose_faces",
+    "compare",
+    "mix_identities",
+    "recover",
+    "recover_steps",
+    "restyle",
+    "video",
+]
 LARGEST = 60_000  # bytes of a thumbnail
 
 with_comfy_cli = pytest.mark.skipif(
