@@ -49,6 +49,11 @@ class Picture:
     """What `write_png` stored with it, see `make_record`."""
 
 
+UNSTATED: dict[str, Any] = {
+    "version": 1
+}  # the record of a pseudonymised picture whose linkage the writer does not know
+
+
 def make_record(
     nonce: bytes | None, refine_steps: int = 0, irreversible: bool = False, keep_looks: bool = True
 ) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def record_refine_steps(record: dict[str, Any]) -> int:
 
 
 def record_nonce(record: dict[str, Any]) -> bytes | None:
-    """The nonce that a record of `make_record` holds; None = linked.
+    """The nonce that a record of `make_record` holds; None = linked, or not stated.
 
     Raises:
         PictureError: the record is damaged or of a later version.
@@ -94,7 +99,7 @@ def record_nonce(record: dict[str, Any]) -> bytes | None:
         raise PictureError(f"The picture's DBAF record has version {version}: update this software.")
     if version == 1 and linkage == "irreversible":
         raise PictureError("This picture was made with --linkage irreversible: its key is gone, and so are its faces.")
-    if version == 1 and linkage == "linked":
+    if version == 1 and (linkage == "linked" or "linkage" not in record):
         return None
     nonce = b""
     with suppress(ValueError, TypeError):

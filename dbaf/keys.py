@@ -1,7 +1,7 @@
 """Secret keys: where they come from, how they are stored, and the latent key that they give.
 
 `docs/format.md` specifies all of it; vectors are in `tests/vectors/keys.json`. Every use of the master key has a label
-of its own in HKDF (RFC 5869, SHA-256): check value, linked and unlinked latent key, wraps of capsules, imprints.
+of its own in HKDF (RFC 5869, SHA-256): check value, latent key, nonces, wraps of capsules, imprints.
 """
 
 import hashlib
@@ -127,6 +127,21 @@ class Key:
         z = [normal_quantile((2 * (word >> 12) + 1) / 2**53) for word in words]
         return torch.tensor(z, dtype=torch.float32, device="cpu").view(3, 512)
 
+    def nonces_of(self, content: bytes, variation: int = 0) -> list[bytes]:
+        """The nonces of a picture: as many as `new_nonces` gives, and the same ones every time. For callers that have
+        no place to keep a nonce, and are to give the same output again.
+
+        Args:
+            content: the samples of the original picture.
+            variation: with another number they are others.
+
+        Raises:
+            SecretError: the key was wiped.
+        """
+        salt = hashlib.sha256(f"{variation} ".encode() + content).digest()
+        made = derive(self._bytes(), salt, b"dbaf/1/nonces", DRAWS * NONCE_BYTES)
+        return [made[start : start + NONCE_BYTES] for start in range(0, len(made), NONCE_BYTES)]
+
     def wrap_key(self, salt: bytes) -> bytes:
         """The cipher key of one wrap of a capsule (`dbaf.capsule`): 32 secret bytes.
 
@@ -207,18 +222,6 @@ def new_nonce() -> bytes:
 def new_nonces() -> list[bytes]:
     """As many nonces as one is chosen from for an unlinked picture, see `dbaf.pipeline.Pipeline.choose_nonce`."""
     return [new_nonce() for _ in range(DRAWS)]
-
-
-def nonces_of(content: bytes, variation: int = 0) -> list[bytes]:
-    """The nonces of a picture: as many as `new_nonces` gives, and the same ones every time. For callers that have no
-    place to keep a nonce, and are to give the same output again.
-
-    Args:
-        content: the samples of the original picture.
-        variation: of 0 to 2^64 - 1; with another number they are others.
-    """
-    hashed = hashlib.shake_256(b"dbaf/1/nonces" + struct.pack(">Q", variation) + content).digest(DRAWS * NONCE_BYTES)
-    return [hashed[start : start + NONCE_BYTES] for start in range(0, len(hashed), NONCE_BYTES)]
 
 
 def passphrase_from_env(variable: str) -> str:

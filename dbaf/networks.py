@@ -252,7 +252,13 @@ class Networks:
         return torch.cat([self.kria(one, latent_key, back, keep_looks) for one in code.split(1)])
 
     @torch.no_grad()
-    def previewed(self, faces: Sequence[Face], new: Identity, attributes: Attributes) -> list[tuple[float, float]]:
+    def previewed(
+        self,
+        faces: Sequence[Face],
+        new: Identity,
+        attributes: Attributes,
+        stepped: Callable[[], None] = lambda: None,
+    ) -> list[tuple[float, float]]:
         """What a preview tells of each new face: how far it looks from the old one, and how much its gestures change.
 
         The first is the distance of its identity code, as the encoder reads it, from that of `new.latent`; the second
@@ -262,6 +268,7 @@ class Networks:
             faces: F faces of a picture.
             new: their new identities.
             attributes: of the same faces.
+            stepped: called after each.
         """
         found = []
         for index, face in enumerate(faces):
@@ -276,6 +283,7 @@ class Networks:
             does = (gestures_of(mesh) - gestures_of(face)) / torch.tensor(SPREAD)
             shown = mesh.score >= SHOWN
             found.append((float(apart), float(does.square().mean().sqrt())) if shown else (0.0, math.inf))
+            stepped()
         return found
 
     @torch.no_grad()

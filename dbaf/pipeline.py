@@ -44,9 +44,9 @@ class Pipeline(Networks):
                 `dbaf.keys.new_nonce`: unlinked, and recovery needs them; several, from `dbaf.keys.new_nonces`: the one
                 that `choose_nonce` takes, and `Result.nonce` tells.
             refine_steps: see `encode`.
-            progress: called with (done, total) after each face is encoded, each refinement step, each nonce that is
-                tried and each rendered face, and with the same numbers again while the detector looks. What it raises
-                ends the run.
+            progress: called with (done, total) after each face is encoded, each refinement step, each face's preview
+                under a nonce and each rendered face, and with the same numbers again while the detector looks. What it
+                raises ends the run.
             imprint: hide the sealed W+ code of each face in its new pixels, where there is room.
             min_face: smaller faces are left alone; in pixels.
             faces: those to replace and those to spare; None: all that `detect` finds are replaced.
@@ -96,7 +96,7 @@ class Pipeline(Networks):
             identity, attributes: of these.
             key, keep_looks, held: as for `anonymize`.
             nonces: at least one, of 16 bytes.
-            stepped: called after each.
+            stepped: called after each face of each nonce.
 
         Raises:
             ValueError: there is none.
@@ -106,9 +106,8 @@ class Pipeline(Networks):
         tried = []
         for nonce in nonces:
             new = self.anonymize_identity(identity, key, nonce, False, keep_looks, held)
-            apart, doing = zip(*self.previewed(faces, new, attributes), strict=True)
+            apart, doing = zip(*self.previewed(faces, new, attributes, stepped), strict=True)
             tried.append((min(apart), max(doing), nonce))
-            stepped()
         half = sorted(tried, reverse=True)[: (len(tried) + 1) // 2]
         return min(half, key=lambda one: one[1])[2]
 
@@ -177,7 +176,7 @@ class Pipeline(Networks):
             faces = Selection(found, [True] * len(found))
         if not faces.chosen:
             raise NoFaceError("No face was found in the picture, or none of them is chosen.")
-        done, total = itertools.count(1), len(faces.chosen) * (refine_steps + 2) + tries
+        done, total = itertools.count(1), len(faces.chosen) * (refine_steps + 2 + tries)
 
         def stepped(*_: int) -> None:
             if progress:

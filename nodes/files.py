@@ -13,7 +13,7 @@ from dbaf.batch import SUFFIXES, find_capsule, natural, sidecar_of
 from dbaf.capsule import embed
 from dbaf.errors import PictureError
 from dbaf.files import replacing
-from dbaf.images import make_record, read_picture, to_pil, write_png
+from dbaf.images import UNSTATED, read_picture, to_pil, write_png
 
 from .border import Pictures, check_counts, each_picture
 from .sockets import CapsuleSocket, PerPicture, schema, supported
@@ -201,7 +201,7 @@ class Save(io.ComfyNode):
             if data is not None and capsule_goes == BESIDE:
                 with replacing(sidecar_of(path), overwrite=False) as beside:
                     beside.write(data)
-            record = None if data is None else make_record(None)
+            record = None if data is None else UNSTATED
             write_png(
                 path, to_pil(pictures[index], alpha), record, add=add, text=_workflow(cls) if with_workflow else {}
             )

@@ -77,7 +77,7 @@ class Recover(io.ComfyNode):
             inputs=[
                 model_input(),
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the anonymized picture."),
-                KeySocket.Input("key", tooltip="The key that anonymized it, from DBAF Key. Linkage is 'linked'."),
+                KeySocket.Input("key", tooltip="The key that anonymized it, from DBAF Key."),
                 same_looks_input(),
             ],
             outputs=[IdentitySocket.Output(display_name="original_identity", tooltip="For DBAF MAAR Blend.")],

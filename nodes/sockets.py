@@ -134,9 +134,9 @@ def linkage_input() -> io.Input:
         "linkage",
         options=[UNLINKED, LINKED],
         default=UNLINKED,
-        tooltip="unlinked: every picture gets new faces of its own, the best hidden of four tries, and nobody comes "
-        "back without an imprint or a seal. linked: the key alone decides, so that a person gets about the same new "
-        "face in every picture. Albums and clips are always linked.",
+        tooltip="unlinked: every picture gets new faces of its own, one of four tries that hides well, and the key "
+        "brings nobody back without an imprint or a seal. linked: the key alone decides, so that a person gets about "
+        "the same new face in every picture. Albums and clips are always linked.",
     )
 
 
@@ -146,8 +146,9 @@ def variation_input() -> io.Input:
         "variation",
         default=0,
         min=0,
-        max=0xFFFFFFFF,
-        tooltip="Another number gives other new faces, if the picture is unlinked. Recovering does not ask for it.",
+        max=0xFFFFFFFFFFFFFFFF,
+        tooltip="Another number gives all faces other new ones, if the picture is unlinked. Recovering does not need "
+        "it.",
     )
 
 

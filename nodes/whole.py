@@ -13,7 +13,7 @@ from dbaf.errors import NoFaceError, PictureError
 from dbaf.faces import Face, Selection
 from dbaf.faces.draw import draw_faces
 from dbaf.images import from_pil, to_pil
-from dbaf.keys import Key, nonces_of
+from dbaf.keys import Key
 from dbaf.networks import Progress
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Result
@@ -171,7 +171,8 @@ class AnonymizeImage(io.ComfyNode):
         faces: Faces = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, str]:
         """The outputs for one IMAGE."""
-        keep, unlinked = looks == KEEP_LOOKS, linkage == UNLINKED and batch == PICTURES
+        keep = looks == KEEP_LOOKS
+        unlinked = linkage == UNLINKED and batch == PICTURES  # people keep a face through an album, and parts of a film
 
         def check(suspects: list[Face]) -> None:
             if suspects and not accept_suspects:
@@ -183,7 +184,7 @@ class AnonymizeImage(io.ComfyNode):
         def work(
             picture: torch.Tensor, selection: Selection | None, step: Progress, held: Held | None = None
         ) -> Result:
-            nonces = nonces_of(to_pil(picture).tobytes(), variation) if unlinked else None
+            nonces = key.nonces_of(to_pil(picture).tobytes(), variation) if unlinked else None
             try:
                 result = model.anonymize(
                     picture, key, nonces, refine_steps, step, imprint, min_face, selection, keep, held
@@ -301,10 +302,8 @@ def _told(index: int, result: Result | None, selection: Selection, imprint: bool
     line = f"Picture {index + 1}: {0 if result is None else len(result.faces)} face(s) replaced"
     line += f", {len(selection.spared)} spared." if selection.spared else "."
     bare = 0 if result is None else result.imprinted.count(False)
-    if bare and imprint:
-        line += f" {bare} too small for an imprint."
-    if bare and unlinked:
-        line += f" Only a seal brings {bare} face(s) back: unlinked, and without an imprint."
+    if bare and (imprint or unlinked):
+        line += f" {bare} without an imprint" + (": only a seal brings them back." if unlinked else ".")
     if result is not None and result.suspects:
         line += f" {_places(result.suspects)}"
     return line
@@ -316,4 +315,4 @@ def _told_back(index: int, result: Result | None) -> str:
         return f"Picture {index + 1}: nobody to bring back, left as it is."
     faces, known = len(result.faces), result.restored.count(True)
     line = f"Picture {index + 1}: {known} of {faces} face(s) from their imprints"
-    return f"{line}." if known == faces else f"{line}, the others roughly, from their looks, as linked."
+    return f"{line}." if known == faces else f"{line}, the others from their looks: roughly, and only if linked."

@@ -15,8 +15,12 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from PIL import Image
 
 
-def hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
-    return hmac.digest(hmac.digest(salt or bytes(32), key, "sha256"), info + b"\1", "sha256")
+def hkdf(key: bytes, salt: bytes, info: bytes, length: int = 32) -> bytes:
+    secret, made, block = hmac.digest(salt or bytes(32), key, "sha256"), b"", b""
+    for number in range(1, length // 32 + 1):
+        block = hmac.digest(secret, block + info + bytes([number]), "sha256")
+        made += block
+    return made
 
 
 def chacha20(key: bytes, blocks: int) -> bytes:
@@ -178,9 +182,7 @@ def times(a: int, b: int) -> int:
 
 def open_imprint(sealed: bytes, master: bytes, weights: bytes) -> bytes | None:
     """AES-256-SIV (RFC 5297) with `weights` as the only associated data; only the block cipher is borrowed."""
-    first = hkdf(master, b"", b"dbaf/1/imprint")
-    prk = hmac.digest(bytes(32), master, "sha256")
-    key = first + hmac.digest(prk, first + b"dbaf/1/imprint" + b"\2", "sha256")
+    key = hkdf(master, b"", b"dbaf/1/imprint", 64)
 
     def aes(half: bytes, block: bytes) -> bytes:
         return Cipher(algorithms.AES(half), modes.ECB()).encryptor().update(block)

@@ -18,6 +18,7 @@ from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 from dbaf import images
 from dbaf.errors import PictureError
 from dbaf.images import (
+    UNSTATED,
     from_pil,
     make_record,
     read_picture,
@@ -286,12 +287,17 @@ def test_record_comes_back_from_the_file(nonce: bytes | None, tmp_path: Path) ->
     json.dumps(record)
 
 
+def test_a_record_need_not_state_the_linkage() -> None:
+    assert record_nonce(UNSTATED) is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("no json", "damaged"),
         ("[1]", "damaged"),
         ("{}", "damaged"),
+        ('{"linkage":"linked"}', "damaged"),
         ('{"version":2}', "version 2"),
         ('{"version":1,"linkage":"unlinked"}', "damaged"),
         ('{"version":1,"linkage":"unlinked","nonce":"AAAA"}', "damaged"),

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from second import chacha20, hkdf
 
 from dbaf.errors import SecretError
-from dbaf.keys import NONCE_BYTES, Key, new_key_file, new_nonce, new_nonces, nonces_of, passphrase_from_env
+from dbaf.keys import NONCE_BYTES, Key, new_key_file, new_nonce, new_nonces, passphrase_from_env
 from dbaf.normal import normal_quantile
 
-VECTORS = json.loads((Path(__file__).parent / "vectors" / "keys.json").read_text())["vectors"]
+FILE = json.loads((Path(__file__).parent / "vectors" / "keys.json").read_text())
+VECTORS, NONCES = FILE["vectors"], FILE["nonces"]
 RAW = VECTORS[0]["key_text"]
 LOCKED = next(v for v in VECTORS if v["passphrase"])
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes")
@@ -75,12 +76,15 @@ def test_nonces_to_choose_from_differ_every_time() -> None:
 
 
 def test_nonces_of_a_content() -> None:
-    """Its own, and the same again; other ones for another content or variation."""
-    nonces = nonces_of(b"a picture", 3)
-    assert nonces == nonces_of(b"a picture", 3)
-    others = [*nonces_of(b"a pictur", 3), *nonces_of(b"a picture"), *nonces_of(b"a picture", 2**64 - 1)]
-    assert len({*nonces, *others}) == 4 * len(new_nonces())
-    assert {len(nonce) for nonce in nonces} == {NONCE_BYTES}
+    """The vectors, which the documented format gives as well; others under another key."""
+    for vector in NONCES:
+        master, content = bytes.fromhex(vector["master"]), bytes.fromhex(vector["content"])
+        salt = hashlib.sha256(f"{vector['variation']} ".encode() + content).digest()
+        nonces = [bytes.fromhex(nonce) for nonce in vector["nonces"]]
+        assert b"".join(nonces) == hkdf(master, salt, b"dbaf/1/nonces", 64)
+        assert Key(master).nonces_of(content, vector["variation"]) == nonces
+        assert not {*nonces} & {*Key.generate().nonces_of(content, vector["variation"])}
+    assert len({nonce for vector in NONCES for nonce in vector["nonces"]}) == 4 * len(NONCES)
 
 
 def test_latents_are_standard_normal_and_differ_between_keys_and_nonces() -> None:

@@ -342,6 +342,10 @@ def test_a_run_can_be_stopped_anywhere(pipeline: Pipeline, anonymized: Result, g
     assert calls[0] == (0, 1)  # the detector looks
     assert [call for call in dict.fromkeys(calls) if call != (0, 1)] == [(done, 6) for done in range(1, 7)]
     assert calls.count((6, 6)) > 2  # ... and looks again in the end
+    calls.clear()
+    nonces = [bytes([number]) * NONCE_BYTES for number in range(2)]
+    pipeline.anonymize(group, key, nonces, progress=lambda done, total: calls.append((done, total)))
+    assert [call for call in dict.fromkeys(calls) if call != (0, 1)] == [(done, 12) for done in range(1, 13)]
     for after in (1, len(calls) - 8, len(calls)):
         left = iter(range(1, after))
 
@@ -350,7 +354,7 @@ def test_a_run_can_be_stopped_anywhere(pipeline: Pipeline, anonymized: Result, g
                 raise StoppedError
 
         with pytest.raises(StoppedError):
-            pipeline.anonymize(group, key, progress=stop)
+            pipeline.anonymize(group, key, nonces, progress=stop)
     assert torch.equal(pipeline.anonymize(group, key).picture, anonymized.picture)  # it left nothing behind
 
 

@@ -51,7 +51,8 @@ def inspect(
 
 def _told(found: dict[str, Any]) -> str:
     record, capsule = found["record"], found["capsule"]
-    lines = [found["file"], f"  record   {record.get('linkage', 'damaged') if record is not None else 'none'}"]
+    stated = "none" if record is None else record.get("linkage", "unstated" if record else "damaged")
+    lines = [found["file"], f"  record   {stated}"]
     lines.append(f"  imprints {found['imprints']} of {found['faces']} faces")
     if capsule is None:
         lines.append("  capsule  none")

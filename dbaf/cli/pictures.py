@@ -247,7 +247,8 @@ def recover(
         message = f"{known} of {faces} faces from their imprints, rendered anew: alike, not exact."
         if known < faces:
             message += " The others from their looks, roughly"
-            message += "." if picture.record is not None else ", as linked: there is no DBAF record in the file."
+            stated = picture.record is not None and "linkage" in picture.record
+            message += "." if stated else ", as linked: no DBAF record in the file says so."
         return Processed(to_pil(result.picture, picture.alpha, picture.grey), faces, None, message)
 
     run_batch("recover", inputs, out, process, report, copy_faceless, overwrite, skip_existing)

@@ -56,7 +56,7 @@ def test_recovery_without_a_record_says_so(tmp_path: Path, key: Path) -> None:
         image.save(tmp_path / "resaved.bmp")
     result = dbaf_("recover", tmp_path / "resaved.bmp", "-o", tmp_path / "back", "--key-file", key)
     assert result.exit_code == 0
-    assert "as linked: there is no DBAF record" in result.output
+    assert "as linked: no DBAF record" in result.output
     assert (pixels(tmp_path / "back" / "resaved.png") == pixels(tmp_path / "a.png")).all()
 
 

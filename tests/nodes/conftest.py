@@ -81,6 +81,7 @@ class FakePipeline:
         self.suspected: list[Face] = []
         self.held: list[object] = []
         self.nonces: list[object] = []
+        self.imprinted: list[bool] = []  # else no face is
 
     def detect(self, picture: torch.Tensor, min_face: float = 40, looked: Callable[[], Any] = int) -> list[Face]:
         looked()
@@ -128,7 +129,7 @@ class FakePipeline:
             owner[8:16, 8 * index : 8 * index + 8] = index
         mask = (owner >= 0)[None, None].float()
         new = torch.where(mask > 0, torch.full_like(picture, 0.123), picture + 1e-7)
-        return Rendering(new, mask, owner, [False] * len(faces))
+        return Rendering(new, mask, owner, self.imprinted or [False] * len(faces))
 
     def anonymize(
         self,

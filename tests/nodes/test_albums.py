@@ -171,7 +171,7 @@ def test_each_entry_of_a_list_has_its_own_inputs(nodes: dict[str, Any], pipeline
     assert pipeline.held == [None, "people of 1", "people of 2"]
     assert report.splitlines() == [
         "Picture 1: 0 face(s) replaced.",
-        "Picture 2: 1 face(s) replaced. 1 too small for an imprint.",
+        "Picture 2: 1 face(s) replaced. 1 without an imprint.",
         "Picture 3: 1 face(s) replaced, 1 spared.",
     ]
     with pytest.raises(NoFaceError, match=r"^No face was found in picture 1 of 3"):

@@ -11,12 +11,12 @@ from PIL import Image
 from real_host import Server, pixels, read_back, whole
 
 from dbaf.images import to_pil
-from dbaf.keys import Key, nonces_of
+from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 
 
 def test_same_bytes_as_the_library(server: Server) -> None:
-    (host,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
+    (host,) = server.saved(server.run(to_prompt(template("anonymize_steps"), image="person.png", key_name="first")))
     key = Key.from_file(server.base / "user" / "__dbaf_keys" / "first")
     result = Pipeline.from_pretrained("mobile", device="cpu").anonymize(
         pixels(server.base / "input" / "person.png"), key
@@ -26,7 +26,7 @@ def test_same_bytes_as_the_library(server: Server) -> None:
 
 def test_one_node_gives_the_bytes_of_eight(server: Server) -> None:
     (whole_way,) = server.saved(server.run(whole("person.png")))
-    (steps,) = server.saved(server.run(to_prompt(template("anonymize"), image="person.png", key_name="first")))
+    (steps,) = server.saved(server.run(to_prompt(template("anonymize_steps"), image="person.png", key_name="first")))
     assert torch.equal(pixels(whole_way), pixels(steps))
 
 
@@ -45,12 +45,12 @@ def test_unlinked_pictures_come_back_from_their_imprints(server: Server) -> None
         Key.from_file(server.base / "user" / "__dbaf_keys" / "first"),
     )
     pipeline = Pipeline.from_pretrained("mobile", device="cpu")
-    nonces = nonces_of(to_pil(person).tobytes())
+    nonces = key.nonces_of(to_pil(person).tobytes())
     assert torch.equal(pixels(made), read_back(pipeline.anonymize(person, key, nonces).picture))
 
 
 def test_sealed_pictures_come_back_exactly(server: Server) -> None:
-    prompt = to_prompt(template("anonymize"), image="person.png", key_name="first")
+    prompt = to_prompt(template("anonymize_steps"), image="person.png", key_name="first")
     blend = next(node for node, entry in prompt.items() if entry["class_type"] == "DBAF_MAARBlend")
     save = next(node for node, entry in prompt.items() if entry["class_type"] == "SaveImage")
     sealed = {"model": ["2", 0], "original": ["3", 0], "image": [blend, 0], "key": ["4", 0], "second_key": ["41", 0]}
@@ -60,7 +60,7 @@ def test_sealed_pictures_come_back_exactly(server: Server) -> None:
         "41": {"class_type": "DBAF_Key", "inputs": {"key_name": "second"}},
         save: {"class_type": "DBAF_Save", "inputs": stored | {"image": [blend, 0], "capsule": ["40", 0]}},
     }
-    (path,) = server.saved(server.run(prompt, template("anonymize")))
+    (path,) = server.saved(server.run(prompt, template("anonymize_steps")))
     with Image.open(path) as image:
         assert set(image.info) == {"dbaf"}  # our record, and no workflow
     shutil.copy(path, server.base / "input" / "sealed.png")
@@ -97,7 +97,7 @@ def test_spared_face_and_mask(server: Server) -> None:
 
 
 def test_environment_key_and_cache(server: Server) -> None:
-    prompt = to_prompt(template("anonymize"), image="person.png", filename_prefix="cached")
+    prompt = to_prompt(template("anonymize_steps"), image="person.png", filename_prefix="cached")
     server.saved(server.run(prompt))
     messages = server.run(prompt)["status"]["messages"]
     cached = next(body["nodes"] for kind, body in messages if kind == "execution_cached")
@@ -112,5 +112,5 @@ def test_slips_show_before_anything_runs(server: Server) -> None:
 
 
 def test_a_missing_key_is_told_though_a_preview_could_do_without(server: Server) -> None:
-    prompt = to_prompt(template("anonymize"), image="person.png", key_name="gone")
+    prompt = to_prompt(template("anonymize_steps"), image="person.png", key_name="gone")
     assert "There is no key of this name" in json.dumps(server.run(prompt)["status"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dbaf.images import to_pil
-from dbaf.keys import Key, nonces_of
+from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 
 KEY = Key(bytes(range(32)))
@@ -14,10 +14,10 @@ STOP = "stop with an error"
 
 
 def anonymize(nodes: dict[str, Any], pipeline: Any, image: torch.Tensor, **chosen: Any) -> tuple[torch.Tensor, str]:
-    """The new IMAGE, and the report."""
-    widgets = {"imprint": True, "refine_steps": 0, "without_face": STOP, "min_face": 40, "accept_suspects": True}
-    widgets |= {"batch": "pictures", "looks": "keep", "linkage": "unlinked", "variation": 0}
-    widgets |= {"model": pipeline, "image": image, "key": KEY}
+    """The new IMAGE, and the report; widgets are as they are on a new node."""
+    sockets = nodes["DBAF_AnonymizeImage"].define_schema().inputs
+    widgets = {socket.id: socket.default for socket in sockets if socket.default is not None}
+    widgets |= {"accept_suspects": True, "model": pipeline, "image": image, "key": KEY}
     made = nodes["DBAF_AnonymizeImage"].execute(**{name: [value] for name, value in (widgets | chosen).items()}).args
     return made[0][0], made[4]
 
@@ -45,7 +45,27 @@ def test_every_picture_chooses_among_nonces_of_its_own(nodes: dict[str, Any], pi
     assert len({*first, *second}) == 8
     assert nonces(1) == [first]  # whatever comes with it, and whenever
     assert not {*first, *second} & {*nonces(1, variation=1)[0]}
+    assert nonces(1, key=Key.generate()) != [first]
     assert nonces(1, linkage="linked") == [None]
+
+
+def test_nonces_are_those_of_the_samples_that_are_used(nodes: dict[str, Any], pipeline: Any) -> None:
+    """Neither alpha nor what 8 bits do not show makes a picture another one."""
+    image = faces_in(1)
+    seen = torch.full_like(image[..., :1], 0.3)
+    for one in (image, torch.cat([image, seen], -1), torch.cat([image, 2 * seen], -1), image + 1e-4):
+        anonymize(nodes, pipeline, one)
+    assert pipeline.nonces == [pipeline.nonces[0]] * 4
+
+
+def test_each_entry_of_a_list_has_its_own_linkage(nodes: dict[str, Any], pipeline: Any) -> None:
+    image = faces_in(1)
+    lists = {"image": [image] * 3, "linkage": ["unlinked", "linked", "unlinked"], "variation": [0, 0, 5]}
+    sockets = nodes["DBAF_AnonymizeImage"].define_schema().inputs
+    widgets = {socket.id: [socket.default] for socket in sockets if socket.default is not None}
+    nodes["DBAF_AnonymizeImage"].execute(**widgets | {"model": [pipeline], "key": [KEY]} | lists)
+    content = to_pil(image.movedim(-1, 1) * 2 - 1).tobytes()
+    assert pipeline.nonces == [KEY.nonces_of(content), None, KEY.nonces_of(content, 5)]
 
 
 def test_frames_of_a_clip_are_linked(nodes: dict[str, Any], pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,19 +82,23 @@ def test_frames_of_a_clip_are_linked(nodes: dict[str, Any], pipeline: Any, monke
 
 
 def test_the_report_says_who_does_not_come_back(nodes: dict[str, Any], pipeline: Any) -> None:
-    lost = "Only a seal brings 2 face(s) back: unlinked, and without an imprint."
-    line = "Picture 1: 2 face(s) replaced."
+    line, lost = "Picture 1: 2 face(s) replaced.", "without an imprint: only a seal brings them back."
     image = faces_in(2)
-    assert anonymize(nodes, pipeline, image)[1] == f"{line} 2 too small for an imprint. {lost}"
-    assert anonymize(nodes, pipeline, image, imprint=False)[1] == f"{line} {lost}"
+    assert anonymize(nodes, pipeline, image)[1] == f"{line} 2 {lost}"
+    assert anonymize(nodes, pipeline, image, imprint=False)[1] == f"{line} 2 {lost}"
+    assert anonymize(nodes, pipeline, image, linkage="linked")[1] == f"{line} 2 without an imprint."
     assert anonymize(nodes, pipeline, image, imprint=False, linkage="linked")[1] == line
+    pipeline.imprinted = [True, False]
+    assert anonymize(nodes, pipeline, image)[1] == f"{line} 1 {lost}"
+    pipeline.imprinted = [True, True]
+    assert anonymize(nodes, pipeline, image)[1] == line
 
 
 def test_as_the_library_does_it(nodes: dict[str, Any], mobile: Pipeline, image: torch.Tensor) -> None:
     """The same again, another face with another number, and back from the imprint whatever the number was."""
     picture = image.movedim(-1, 1) * 255 / 127.5 - 1
     made, report = anonymize(nodes, mobile, image)
-    library = mobile.anonymize(picture, KEY, nonces_of(to_pil(picture).tobytes()))
+    library = mobile.anonymize(picture, KEY, KEY.nonces_of(to_pil(picture).tobytes()))
     torch.testing.assert_close(made, (library.picture.movedim(1, -1) + 1) / 2, atol=1 / 255, rtol=0)
     assert "seal" not in report
     other, _ = anonymize(nodes, mobile, image, variation=7)

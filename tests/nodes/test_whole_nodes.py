@@ -147,7 +147,7 @@ def test_anonymize_image(nodes: dict[str, Any], pipeline: Any, channels: int) ->
     assert torch.equal(out[..., 3:], image[..., 3:])
     assert not torch.equal(out[2], image[2])
     assert len(report.splitlines()) == 3
-    assert "2 face(s) replaced. 2 too small for an imprint." in report
+    assert "2 face(s) replaced. 2 without an imprint." in report
 
 
 def test_suspects_stop_unless_accepted(nodes: dict[str, Any], pipeline: Any) -> None:
