@@ -199,7 +199,7 @@ class Pipeline(Networks):
 
 @dataclass(frozen=True)
 class _Half:
-    """A picture half way: who its chosen faces are, and what to call after each further step and look."""
+    """A picture [1, 3, H, W] half way: who its chosen faces are, and what to call after each further step and look."""
 
     picture: torch.Tensor
     faces: Selection
