@@ -49,9 +49,8 @@ class Picture:
     """What `write_png` stored with it, see `make_record`."""
 
 
-UNSTATED: dict[str, Any] = {
-    "version": 1
-}  # the record of a pseudonymised picture whose linkage the writer does not know
+# The record of a pseudonymised picture whose linkage the writer does not know
+UNSTATED: dict[str, Any] = {"version": 1}
 
 
 def make_record(

@@ -12,7 +12,7 @@ from fakes import FakePipeline, FakeResult, Nonces, black, portrait, use_fake
 from PIL import Image
 
 from dbaf.faces import Face
-from dbaf.images import read_picture
+from dbaf.images import UNSTATED, read_picture, write_png
 from dbaf.keys import Key, new_key_file
 
 REFINE_STEPS = 3  # its place among what the command passes to `anonymize` and `recover`
@@ -50,14 +50,18 @@ def test_linked_repeats_and_unlinked_does_not(tmp_path: Path, key: Path) -> None
     assert nonces[0] != nonces[1]
 
 
-def test_recovery_without_a_record_says_so(tmp_path: Path, key: Path) -> None:
+@pytest.mark.parametrize("record", [None, UNSTATED])
+def test_recovery_says_that_no_record_states_the_linkage(
+    record: dict[str, Any] | None, tmp_path: Path, key: Path
+) -> None:
     dbaf_("anonymize", portrait(tmp_path / "a.png"), "-o", tmp_path / "anon", "--key-file", key, "--linkage", "linked")
     with Image.open(tmp_path / "anon" / "a.png") as image:
-        image.save(tmp_path / "resaved.bmp")
-    result = dbaf_("recover", tmp_path / "resaved.bmp", "-o", tmp_path / "back", "--key-file", key)
+        write_png(tmp_path / "resaved.png", image, record)
+    result = dbaf_("recover", tmp_path / "resaved.png", "-o", tmp_path / "back", "--key-file", key)
     assert result.exit_code == 0
     assert "as linked: no DBAF record" in result.output
     assert (pixels(tmp_path / "back" / "resaved.png") == pixels(tmp_path / "a.png")).all()
+    assert f"record   {'unstated' if record else 'none'}" in dbaf_("inspect", tmp_path / "resaved.png").output
 
 
 def test_anonymizing_twice_is_refused_because_it_would_undo(tmp_path: Path, key: Path) -> None:
