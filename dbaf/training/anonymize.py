@@ -13,6 +13,10 @@ end at the edge of a new face, and the colour of the skin, which must suit the n
 says little about new faces. So a first KRIA's new faces are rendered and looked at as well (`dbaf.training.looks`), and
 what has changed in them is read off the change of the code.
 
+No key changes perceived origin, either: people of several origins are several crowds, not one with a middle. A
+reflection across that gave black women the features of white ones, in their own skin, and faces like nobody's. What
+tells origins apart, by Fisher's discriminants of photographs of which it is known, is kept exactly.
+
 The codes' principal components are whitened for each crowd, and what must stay is taken out. Those of the directions
 left that tell people apart best, by the share of their variance that lies between photographs of one person, are the
 coordinates that a key turns, in this order. The others show light, colour and sharpness rather than somebody: a new
@@ -41,6 +45,7 @@ from dbaf.training.keep import fringes, visible
 from dbaf.training.latent import random_keys
 from dbaf.training.looks import LOOKS, Looks
 from dbaf.training.observe import in_square
+from dbaf.training.photos import ORIGINS
 from dbaf.training.synthetic import BATCH
 from dbaf.weights.bundle import bundle_folder, load_network, save_part
 
@@ -49,7 +54,7 @@ STRETCH, MOVE, LIMIT = 1.2, 1.0, 1.3
 READINGS = (*LOOKS, "fringe", "red", "green", "blue")
 KEPT = ("man", "age", "glasses", "fringe", "red", "green", "blue")  # read off a code, kept exactly
 FREE = KEPT[2:]  # where looks need not be kept
-MADE, JUDGED = 2400, 400  # new faces that are looked at, and how many at the end
+LOOKED, MADE, JUDGED = 3000, 2400, 400  # photographs and new faces that are looked at, and how many at the end
 SHOWN = 50  # photographs at which it is measured how the colour of the skin goes with the code
 CHECKED = 60  # photographs left out of the fit
 COMMON = 0.3  # share of a crowd's covariance that is everybody's
@@ -102,25 +107,42 @@ def steadied(own: torch.Tensor, common: torch.Tensor) -> torch.Tensor:
     return mixed + FLOOR * mixed.diagonal().mean() * torch.eye(len(mixed))
 
 
-def fit(crowd: Crowd, codes: torch.Tensor, common: torch.Tensor, noise: torch.Tensor, exact: torch.Tensor) -> None:
+def apart(codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
+    """How the means of components [N, components] of photographs of each of ORIGINS [N] differ from those of the
+    first: [len(ORIGINS) - 1, components]."""
+    means = [codes[origins == number].mean(0) for number in range(len(ORIGINS))]
+    return torch.stack(means[1:]) - means[0]
+
+
+def fit(
+    crowd: Crowd,
+    codes: torch.Tensor,
+    origins: torch.Tensor,
+    common: torch.Tensor,
+    noise: torch.Tensor,
+    exact: torch.Tensor,
+) -> None:
     """Choose the coordinates of one crowd: as many as it has.
 
     Args:
         crowd: is filled in.
         codes: components of the codes of photographs [N, components].
+        origins: of these [N], numbers of ORIGINS, or UNKNOWN. What tells them apart keeps its value, too.
         common: covariance [components, components] of all photographs about the means of their crowds.
         noise: that of all photographs about the means of those who are in them.
         exact: linear functions of the components that keep their values [E, components]; `along` raises the first.
 
     Raises:
-        DbafError: there are too few photographs.
+        DbafError: there are too few photographs, or none of some origin.
     """
     if len(codes) <= 2 * codes.shape[1]:
         raise DbafError(f"{len(codes)} photographs are too few for {codes.shape[1]} components. Encode more.")
+    if not set(range(len(ORIGINS))) <= set(origins.tolist()):
+        raise DbafError("There are not photographs of all origins. Encode those of UTKFace, whose names tell.")
     crowd.centre.copy_(codes.mean(0))
     variance, directions = torch.linalg.eigh(steadied(codes.T.cov(), common))
     write, read = directions * variance.sqrt(), directions / variance.sqrt()  # write @ white coordinates = components
-    kept = exact @ write
+    kept = torch.cat([exact @ write, apart(codes, origins) @ read])  # of white coordinates
     axes = torch.linalg.qr(kept.T, mode="complete").Q[:, len(kept) :]
     seen = (read @ axes).T @ noise @ (read @ axes)
     axes = axes @ torch.linalg.eigh(seen).eigenvectors[:, : crowd.whiten.shape[1]]  # those that differ least come first
@@ -130,12 +152,15 @@ def fit(crowd: Crowd, codes: torch.Tensor, common: torch.Tensor, noise: torch.Te
 
 
 @torch.no_grad()
-def coordinates(identity: torch.Tensor, people: torch.Tensor, readings: torch.Tensor, kria: KRIA) -> None:
+def coordinates(
+    identity: torch.Tensor, people: torch.Tensor, origins: torch.Tensor, readings: torch.Tensor, kria: KRIA
+) -> None:
     """Fill in the coordinates of a KRIA.
 
     Args:
         identity: codes [N, L, dim], less what goes with gestures, the first CHECKED of which are left out of the fit.
         people: who is in the photographs [N].
+        origins: theirs [N], numbers of ORIGINS, or UNKNOWN.
         readings: linear functions of the identity code, [len(READINGS), L * dim].
         kria: its score, its keys and what they give stay.
     """
@@ -154,7 +179,7 @@ def coordinates(identity: torch.Tensor, people: torch.Tensor, readings: torch.Te
         ours = scores.sign() * sign >= 0
         ours[:CHECKED] = False
         exact = readings[[READINGS.index(name) for name in (KEPT if sign else FREE)]]
-        fit(crowd, components[ours], common, noise, exact @ basis)
+        fit(crowd, components[ours], origins[ours], common, noise, exact @ basis)
         if not sign:
             crowd.along.zero_()  # of any score
         part = left_out[scores[:CHECKED].sign() * sign >= 0] - kria.mean.flatten()
@@ -190,8 +215,9 @@ def main() -> None:
 
     coded = load_coded(args.photos, args.codes)
     encoded = coded["wplus"]
-    fringe = fringes(coded["pictures"], coded["meshes"], load_network(bundle, "occlusion", OcclusionNet))
-    looks = looked_at(encoded)
+    seeing = load_network(bundle, "occlusion", OcclusionNet)
+    fringe = fringes(coded["pictures"][:LOOKED], coded["meshes"][:LOOKED], seeing)
+    looks = looked_at(encoded[:LOOKED])
     attributes = torch.zeros_like(encoded)
     doing, people, train = gestures(in_square(coded["meshes"])), coded["people"], slice(CHECKED, None)
     if not args.one_stage:
@@ -222,7 +248,7 @@ def main() -> None:
     def changed(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         """What KRIA changes in the codes [count, L * dim] of photographs, and in their looks [count, len(LOOKS)]."""
         rng = torch.Generator().manual_seed(seed)
-        chosen = torch.randint(CHECKED, len(encoded), (count,), generator=rng)
+        chosen = torch.randint(CHECKED, len(looks), (count,), generator=rng)
         old, keys = identity[chosen], random_keys(generator, count, rng)
         new = torch.cat([kria(one, key) for one, key in zip(old.split(1), keys.split(1), strict=True)])
         change = looked_at(new + attributes[chosen]) - looks[chosen]
@@ -230,7 +256,7 @@ def main() -> None:
             print(f"{name} changes by {part:.2f} of the deviation between photographs, n = {count}")
         return (new - old).flatten(1), change
 
-    ours = identity[train].flatten(1)
+    ours = identity[train][: len(looks) - CHECKED].flatten(1)
     codes, seen = [ours - ours.mean(0)], [looks[train] - looks[train].mean(0)]
     hanging = reading(codes[0], fringe[train] - fringe[train].mean())  # [1, L * dim]
 
@@ -239,7 +265,7 @@ def main() -> None:
         man = readings[READINGS.index("man")]
         kria.score.copy_(man.view_as(kria.score))
         kria.middle.copy_((ours @ man).mean() - looks[train, LOOKS.index("man")].mean())
-        coordinates(identity, people, readings, kria)
+        coordinates(identity, people, coded["origins"], readings, kria)
 
     refit()
     change, difference = changed(MADE, seed=0)

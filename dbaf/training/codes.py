@@ -2,8 +2,9 @@
 
     python -m dbaf.training.codes
 
-Those of people with several photographs come first, since what differs between them is not who they are; the others are
-drawn at random. The codes are pictures of real people in another form: the file never enters the repository.
+Those of people with several photographs come first, since what differs between them is not who they are, and those of
+known origin; the others are drawn at random. The codes are pictures of real people in another form: the file never
+enters the repository.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from dbaf.errors import DbafError
 from dbaf.faces.mask import inner_mask
 from dbaf.generators import load_generator
 from dbaf.training.common import DEVICE, compiled, load_encoder
-from dbaf.training.photos import load_photos, scaled
+from dbaf.training.photos import UNKNOWN, load_photos, scaled
 from dbaf.weights.bundle import bundle_folder
 
 
@@ -40,13 +41,16 @@ def load_coded(photos: Path, codes: Path) -> dict[str, torch.Tensor]:
     return {name: values[coded["index"]] for name, values in loaded.items()} | {"wplus": coded["wplus"].float()}
 
 
-def chosen(people: torch.Tensor, count: int) -> torch.Tensor:
-    """Numbers of `count` of the photographs of people [N], in random order; those who are in several are preferred."""
+def chosen(people: torch.Tensor, origins: torch.Tensor, count: int) -> torch.Tensor:
+    """Numbers of `count` of the photographs of people [N] of origins [N], in random order.
+
+    People who are in several are preferred, and those whose origin is known.
+    """
     rng = torch.Generator().manual_seed(0)
     shuffled = torch.randperm(len(people), generator=rng)
     _, who, times = people[shuffled].unique(return_inverse=True, return_counts=True)
-    several = times[who] > 1
-    index = torch.cat([shuffled[several], shuffled[~several]])[:count]
+    preferred = (times[who] > 1) | (origins[shuffled] != UNKNOWN)
+    index = torch.cat([shuffled[preferred], shuffled[~preferred]])[:count]
     return index[torch.randperm(len(index), generator=rng)]
 
 
@@ -54,14 +58,14 @@ def chosen(people: torch.Tensor, count: int) -> torch.Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=Path("runs/photos"))
-    parser.add_argument("--count", type=int, default=5000, help="of them")
+    parser.add_argument("--count", type=int, default=9000, help="of them")
     parser.add_argument("--out", type=Path, default=Path("runs/codes.safetensors"))
     args = parser.parse_args()
     bundle = bundle_folder("mobile")
     generator, encoder = load_generator(bundle).to(DEVICE), load_encoder(bundle)
     encode = compiled(lambda x, seen: feedback(generator, encoder, seen, encoder(x)[0]))
     photos = load_photos(args.photos)
-    index = chosen(photos["people"], args.count)
+    index = chosen(photos["people"], photos["origins"], args.count)
     wplus = []
     for part in track(index.split(8), "encoding"):
         seen = inner_mask(photos["reach"][part], SIZE)

@@ -2,13 +2,14 @@
 
     python -m dbaf.training.photos lfw/train utkface occluded/train --recogniser MobileFaceNet.tflite
 
-Photographs in one sub-folder are of one person, others each of somebody else. The face nearest the middle of each
-photo. Shards of 200; a shard that exists is skipped, and `--part 0/2` and `--part 1/2` share the work between two
-processes. Photographs of real people: the folder never enters the repository.
+Photographs in one sub-folder are of one person, others each of somebody else. UTKFace's names tell perceived origin.
+The face nearest the middle of each photo. Shards of 200; a shard that exists is skipped, and `--part 0/2` and
+`--part 1/2` share the work between two processes. Photographs of real people: the folder never enters the repository.
 """
 
 import argparse
 import hashlib
+import re
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from dbaf.training.observe import in_square, observe
 from dbaf.weights.bundle import bundle_folder
 
 SHARD = 200
+ORIGINS, UNKNOWN = ("White", "Black", "Asian", "Indian"), -1  # as UTKFace calls them
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -38,7 +40,8 @@ def load_photos(folder: Path, shards: str = "*") -> dict[str, torch.Tensor]:
 
     Returns:
         pictures [N, 3, 256, 256] uint8, embeddings [N, 192], attributes [N, RAW] raw, meshes [N, 468, 2] in sides of
-        the mesh's view, reach [N, DIRECTIONS] for `inner_mask`, people [N] int64, the same for photographs of the same.
+        the mesh's view, reach [N, DIRECTIONS] for `inner_mask`, people [N] int64, the same for photographs of the same,
+        origins [N] int64, see `origin`.
     """
     loaded = [load_file(path) for path in sorted(folder.glob(f"{shards}.safetensors"))]
     photos = {name: torch.cat([shard[name] for shard in loaded]) for name in loaded[0]}
@@ -56,6 +59,15 @@ def person(photo: Path, folder: Path) -> int:
     """A number of 64 bits for who is in a photograph of a folder: that of its sub-folder, or its own."""
     who = photo if photo.parent == folder else photo.parent
     return int.from_bytes(hashlib.sha256(who.relative_to(folder).as_posix().encode()).digest()[:8], "big", signed=True)
+
+
+def origin(photo: Path) -> int:
+    """Perceived origin by the name of a photograph of UTKFace, age_sex_origin_time: a number of `ORIGINS`, or UNKNOWN.
+
+    UTKFace's fifth kind, all others, is no kind of face, and counts as unknown.
+    """
+    match = re.match(r"\d+_[01]_([0-3])_\d+", photo.name)
+    return int(match[1]) if match else UNKNOWN
 
 
 def central_face(path: Path, finder: FaceFinder) -> torch.Tensor | None:
@@ -97,9 +109,11 @@ def main() -> None:
             if not squares:
                 continue
             people = torch.tensor([person(photo, folder) for photo in squares])
+            origins = torch.tensor([origin(photo) for photo in squares])
             pictures = ((torch.cat(list(squares.values())).clamp(-1, 1) + 1) * 127.5).round().byte()
             embeddings, attributes = observe(pictures, recogniser, finder)
-            shard = {"pictures": pictures, "embeddings": embeddings, "attributes": attributes, "people": people}
+            shard = {"pictures": pictures, "embeddings": embeddings, "attributes": attributes}
+            shard |= {"people": people, "origins": origins}
             save_file(shard, path.with_suffix(".tmp"))
             path.with_suffix(".tmp").rename(path)
 

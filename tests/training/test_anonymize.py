@@ -11,6 +11,7 @@ from dbaf.training.anonymize import (
     CHECKED,
     KEPT,
     READINGS,
+    apart,
     coordinates,
     covariance,
     fit,
@@ -19,6 +20,7 @@ from dbaf.training.anonymize import (
     with_gestures,
     within,
 )
+from dbaf.training.photos import ORIGINS
 
 COMPONENTS = 24
 
@@ -32,11 +34,16 @@ def codes() -> torch.Tensor:
     return 1 + torch.randn(400, COMPONENTS, generator=rng()) * torch.linspace(2, 0.5, COMPONENTS)
 
 
-def fitted(codes: torch.Tensor, people: torch.Tensor, left: int = 2) -> Crowd:
-    """Components 3 and 5 are to stay."""
+def fitted(codes: torch.Tensor, people: torch.Tensor, left: int = 5) -> Crowd:
+    """Components 3 and 5 are to stay, and what tells ORIGINS apart, of which each has as many of the photographs."""
     crowd = Crowd(COMPONENTS, COMPONENTS - left, 1.3)
-    fit(crowd, codes, codes.T.cov(), covariance(codes, people), EXACT)
+    fit(crowd, codes, kinds(codes), codes.T.cov(), covariance(codes, people), EXACT)
     return crowd
+
+
+def kinds(codes: torch.Tensor) -> torch.Tensor:
+    """Whom each of the photographs [N, COMPONENTS] shows, all alike."""
+    return torch.arange(len(codes)) // 2 % len(ORIGINS)
 
 
 EXACT = torch.eye(COMPONENTS)[[3, 5]]
@@ -52,9 +59,9 @@ def test_coordinates_are_white_and_can_be_written_back() -> None:
 
 
 def test_the_coordinates_of_other_people_are_no_larger_than_those_of_the_people_they_were_fitted_on() -> None:
-    some, others = codes()[:60], codes()[60:]
-    crowd = Crowd(COMPONENTS, COMPONENTS - 2, 1.3)
-    fit(crowd, some, codes().T.cov(), torch.eye(COMPONENTS), EXACT)
+    some, others = codes()[:64], codes()[64:]
+    crowd = Crowd(COMPONENTS, COMPONENTS - 5, 1.3)
+    fit(crowd, some, kinds(some), codes().T.cov(), torch.eye(COMPONENTS), EXACT)
     sizes = [crowd.read(who).square().mean().sqrt() for who in (some, others)]
     assert sizes[1] < 1.1
     by_themselves = torch.linalg.inv(some.T.cov())
@@ -73,7 +80,7 @@ def test_what_tells_people_apart_comes_first_and_what_does_not_is_left_out_first
     own = codes()[::2].repeat_interleave(2, 0)  # the same in both photographs
     both = own + 0.1 * torch.randn(400, COMPONENTS, generator=rng(1))
     both[:, 0] = 2 * torch.randn(400, generator=rng(2))  # another in every photograph
-    crowd = fitted(both, people, left=3)
+    crowd = fitted(both, people, left=6)
     assert within(crowd.read(both), people).square().mean(0).diff().min() > -1e-5
     share = (crowd.whiten.T[:, 0] * both[:, 0].std()).square().sum()
     assert share < 0.05
@@ -82,6 +89,27 @@ def test_what_tells_people_apart_comes_first_and_what_does_not_is_left_out_first
 def test_too_few_photographs_are_an_error() -> None:
     with pytest.raises(DbafError, match="40 photographs are too few for 24 components"):
         fitted(codes()[:40], ALONE[:40])
+
+
+def test_what_tells_origins_apart_is_left_alone() -> None:
+    origins = torch.arange(400) % (len(ORIGINS) + 1) - 1  # of a fifth nobody knows
+    middles = torch.zeros(len(ORIGINS) + 1, COMPONENTS)  # that of UNKNOWN is the last
+    middles[1:4, 8:11] = 4 * torch.eye(3)
+    people = codes() + middles[origins]
+    crowd = Crowd(COMPONENTS, COMPONENTS - 5, 1.3)
+    fit(crowd, people, origins, people.T.cov(), torch.eye(COMPONENTS), EXACT)
+    means = apart(people, origins)
+    torch.testing.assert_close(means, middles[1:4], atol=0.9, rtol=0)
+    assert (means @ crowd.whiten).abs().max() < 1e-4
+    changed = torch.randn(400, COMPONENTS - 5, generator=rng(1)) @ crowd.colour  # as keys do it
+    discriminant = torch.linalg.solve(people.T.cov(), means.T)  # Fisher's
+    torch.testing.assert_close((people + changed) @ discriminant, people @ discriminant, atol=0.1, rtol=0)
+
+
+def test_an_origin_of_which_there_is_no_photograph_is_an_error() -> None:
+    crowd = Crowd(COMPONENTS, COMPONENTS - 5, 1.3)
+    with pytest.raises(DbafError, match="not photographs of all origins"):
+        fit(crowd, codes(), kinds(codes()).clamp(max=2), codes().T.cov(), torch.eye(COMPONENTS), EXACT)
 
 
 def test_people_are_told_from_their_photographs() -> None:
@@ -96,12 +124,12 @@ def test_every_crowd_gets_coordinates_of_its_own_people_that_no_key_takes_to_the
     identity[:, 0, 0] = 5 * man + 0.3 * identity[:, 0, 0]
     readings = torch.randn(len(READINGS), styles * dim, generator=rng(2)) / 8
     readings[0] = torch.eye(styles * dim)[0]
-    kria = KRIA(styles, 40, 33, stretch=1.1, move=0.9, limit=1.25, dim=dim)
+    kria = KRIA(styles, 40, 30, stretch=1.1, move=0.9, limit=1.25, dim=dim)
     kria.score[0, 0] = 1
     for turn in kria.turns:
         turn.mixer.copy_(torch.randn(turn.mixer.shape, generator=rng(3)))
         turn.mover.copy_(torch.randn(turn.mover.shape, generator=rng(4)) / dim**0.5)
-    coordinates(identity, torch.arange(count) // 2, readings, kria)
+    coordinates(identity, torch.arange(count) // 2, kinds(identity), readings, kria)
     x = identity[:CHECKED]
     new = kria(x, torch.randn(CHECKED, 3, dim, generator=rng(5)))
     assert (new - x).square().mean() > 0.5

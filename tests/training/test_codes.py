@@ -39,9 +39,10 @@ def test_codes_of_other_photographs_are_an_error(tmp_path: Path) -> None:
         load_coded(*written(tmp_path, [5]))
 
 
-def test_people_with_several_photographs_come_first() -> None:
+def test_people_with_several_photographs_or_a_known_origin_come_first() -> None:
     people = torch.tensor([5, 1, 5, 2, 3, 2, 4, 2])
-    index = chosen(people, 6)
-    assert people[index].bincount()[[2, 5]].tolist() == [3, 2]
-    assert len(set(index.tolist())) == 6
-    assert sorted(chosen(people, 100).tolist()) == list(range(8))
+    origins = torch.tensor([-1, -1, -1, -1, -1, -1, 0, -1])
+    index = chosen(people, origins, 7)
+    assert people[index].bincount()[[2, 4, 5]].tolist() == [3, 1, 2]
+    assert len(set(index.tolist())) == 7
+    assert sorted(chosen(people, origins, 100).tolist()) == list(range(8))
