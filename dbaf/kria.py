@@ -6,18 +6,21 @@ reflected across subspaces that the key chooses, moved by what else the key choo
 middle. So new codes are about as far out as those of people are, whatever the old ones were like: faces further out
 look odd. All styles are turned together, since a face whose coarse and fine styles are of two people looks odd, too;
 light, colour and sharpness, which differ from photograph to photograph, stay. (The paper's MLP, given the same minutes
-on a CPU, gave everybody the key's face and lost the way back; see CHANGELOG.)
+on a CPU, gave everybody the key's face and lost the way back; see docs/experiments.md.)
 
 People who look like women and people who look like men have coordinates of their own: a reflection across the middle of
 all gave women beards. A score tells them apart that no key changes, so that it is the same on the way back. Those of
 both together serve who wants faces of any sex and age.
+
+What tells origins apart is no coordinate: a reflection across the middle of all gave people with dark skin the features
+of pale ones, and faces that are like nobody's.
 """
 
 import torch
 from torch import nn
 
 SHORT = 0.97  # of the limit: no new identity is further out, so a picture that reads so was read with errors
-# Root mean square of all coordinates: of women and men, and by those of everybody. 1 to 3 of 100 photographs are
+# Root mean square of all coordinates: of women and men, and by those of everybody. Fewer than 1 of 100 photographs are
 # further out. Who is so on the way back was led there by a wrong key, or read with errors, to where faces look odd, and
 # is drawn to where people usually are
 FARTHEST, USUAL = (1.3, 1.3, 1.4), 1.0

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import settings
+from made_up import in_a_mirror
 
 from dbaf.generators import load_generator
 from dbaf.generators.mobile import MobileGenerator
@@ -46,8 +47,7 @@ def group(generator: MobileGenerator) -> torch.Tensor:
 def photos(generator: MobileGenerator) -> dict[str, torch.Tensor]:
     """A photo of one person, another in a mirror and in dim, blue light, and one of somebody else: [1, 3, 256, 256]."""
     one, other = (F.interpolate(person(generator, seed), size=256, mode="area") for seed in (100, 101))
-    dim = one * torch.tensor([0.55, 0.6, 0.75])[:, None, None] - 0.2
-    return {"one": one, "again": dim.flip(3).clamp(-1, 1), "other": other}
+    return {"one": one, "again": in_a_mirror(one), "other": other}
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Networks with made-up weights, shaped as trained ones are."""
+"""Networks with made-up weights, shaped as trained ones are, and photographs made of others."""
 
 import torch
 
@@ -7,6 +7,12 @@ from dbaf.kria import FARTHEST, KRIA, Crowd
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def in_a_mirror(photo: torch.Tensor) -> torch.Tensor:
+    """A photo [1, 3, H, W] in [-1, 1] in a mirror and in dim, blue light."""
+    dim = photo * torch.tensor([0.55, 0.6, 0.75])[:, None, None] - 0.2
+    return dim.flip(3).clamp(-1, 1)
 
 
 def fitted_kria() -> KRIA:
