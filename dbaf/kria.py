@@ -10,10 +10,10 @@ on a CPU, gave everybody the key's face and lost the way back; see docs/experime
 
 People who look like women and people who look like men have coordinates of their own: a reflection across the middle of
 all gave women beards. A score tells them apart that no key changes, so that it is the same on the way back. Those of
-both together serve who wants faces of any sex and age.
+both together serve who wants faces of any sex, age and origin.
 
-What tells origins apart is no coordinate: a reflection across the middle of all gave people with dark skin the features
-of pale ones, and faces that are like nobody's.
+For women and men what tells origins apart is no coordinate: a reflection across the middle of all gave people with
+dark skin the features of pale ones, and faces that are like nobody's.
 """
 
 import torch
@@ -67,7 +67,7 @@ class KRIA(nn.Module):
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each part of the coordinates [B, PARTS, dim].
             back: recover; exact for who is not further out than FARTHEST and whose new identity is short of the limit.
-            keep_looks: keep perceived sex and age; the same for there and back.
+            keep_looks: keep perceived sex, age and origin; the same for there and back.
 
         Returns:
             Identity codes [B, L, dim].

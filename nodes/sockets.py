@@ -114,7 +114,7 @@ def imprint_input() -> io.Input:
 
 
 def looks_input(
-    tooltip: str = "keep: new faces of about the same perceived sex and age. free: of any, as the key says. "
+    tooltip: str = "keep: new faces of about the same perceived sex, age and origin. free: of any, as the key says. "
     "Where there is no imprint, recovering needs the same.",
 ) -> io.Input:
     """What of the looks a new face keeps."""

@@ -13,9 +13,9 @@ end at the edge of a new face, and the colour of the skin, which must suit the n
 says little about new faces. So a first KRIA's new faces are rendered and looked at as well (`dbaf.training.looks`), and
 what has changed in them is read off the change of the code.
 
-No key changes perceived origin, either: people of several origins are several crowds, not one with a middle. A
-reflection across that gave black women the features of white ones, in their own skin, and faces like nobody's. What
-tells origins apart, by Fisher's discriminants of photographs of which it is known, is kept exactly.
+Where looks are to be kept no key changes perceived origin, either: people of several origins are several crowds, not
+one with a middle. A reflection across that gave black women the features of white ones, in their own skin, and faces
+like nobody's. What tells origins apart, by Fisher's discriminants of photographs of which it is known, is kept exactly.
 
 The codes' principal components are whitened for each crowd, and what must stay is taken out. Those of the directions
 left that tell people apart best, by the share of their variance that lies between photographs of one person, are the
@@ -109,7 +109,13 @@ def steadied(own: torch.Tensor, common: torch.Tensor) -> torch.Tensor:
 
 def apart(codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
     """How the means of components [N, components] of photographs of each of ORIGINS [N] differ from those of the
-    first: [len(ORIGINS) - 1, components]."""
+    first: [len(ORIGINS) - 1, components].
+
+    Raises:
+        DbafError: there are no photographs of some origin.
+    """
+    if not set(range(len(ORIGINS))) <= set(origins.tolist()):
+        raise DbafError("There are not photographs of all origins. Encode those of UTKFace, whose names tell.")
     means = [codes[origins == number].mean(0) for number in range(len(ORIGINS))]
     return torch.stack(means[1:]) - means[0]
 
@@ -117,32 +123,30 @@ def apart(codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
 def fit(
     crowd: Crowd,
     codes: torch.Tensor,
-    origins: torch.Tensor,
     common: torch.Tensor,
     noise: torch.Tensor,
     exact: torch.Tensor,
+    between: torch.Tensor,
 ) -> None:
     """Choose the coordinates of one crowd: as many as it has.
 
     Args:
         crowd: is filled in.
         codes: components of the codes of photographs [N, components].
-        origins: of these [N], numbers of ORIGINS, or UNKNOWN. What tells them apart keeps its value, too.
         common: covariance [components, components] of all photographs about the means of their crowds.
         noise: that of all photographs about the means of those who are in them.
         exact: linear functions of the components that keep their values [E, components]; `along` raises the first.
+        between: differences of means [D, components]. What tells those apart best keeps its value, too.
 
     Raises:
-        DbafError: there are too few photographs, or none of some origin.
+        DbafError: there are too few photographs.
     """
     if len(codes) <= 2 * codes.shape[1]:
         raise DbafError(f"{len(codes)} photographs are too few for {codes.shape[1]} components. Encode more.")
-    if not set(range(len(ORIGINS))) <= set(origins.tolist()):
-        raise DbafError("There are not photographs of all origins. Encode those of UTKFace, whose names tell.")
     crowd.centre.copy_(codes.mean(0))
     variance, directions = torch.linalg.eigh(steadied(codes.T.cov(), common))
     write, read = directions * variance.sqrt(), directions / variance.sqrt()  # write @ white coordinates = components
-    kept = torch.cat([exact @ write, apart(codes, origins) @ read])  # of white coordinates
+    kept = torch.cat([exact @ write, between @ read])  # of white coordinates
     axes = torch.linalg.qr(kept.T, mode="complete").Q[:, len(kept) :]
     seen = (read @ axes).T @ noise @ (read @ axes)
     axes = axes @ torch.linalg.eigh(seen).eigenvectors[:, : crowd.whiten.shape[1]]  # those that differ least come first
@@ -179,7 +183,8 @@ def coordinates(
         ours = scores.sign() * sign >= 0
         ours[:CHECKED] = False
         exact = readings[[READINGS.index(name) for name in (KEPT if sign else FREE)]]
-        fit(crowd, components[ours], origins[ours], common, noise, exact @ basis)
+        between = apart(components[ours], origins[ours]) if sign else components[:0]
+        fit(crowd, components[ours], common, noise, exact @ basis, between)
         if not sign:
             crowd.along.zero_()  # of any score
         part = left_out[scores[:CHECKED].sign() * sign >= 0] - kria.mean.flatten()

@@ -89,7 +89,7 @@ def test_free_looks_are_said(tmp_path: Path, data: Path, key: Path) -> None:
     report = json.loads((out / "report.json").read_text())
     assert report["looks"] == "free"
     assert report["methods"]["dbaf"]["privacy"]["recovered"]["value"] == 1
-    assert "any sex and age" in (out / "report.html").read_text()
+    assert "any sex, age and origin" in (out / "report.html").read_text()
 
 
 def test_a_blind_recogniser_shows_no_privacy(tmp_path: Path, data: Path, key: Path) -> None:

@@ -37,7 +37,7 @@ def codes() -> torch.Tensor:
 def fitted(codes: torch.Tensor, people: torch.Tensor, left: int = 5) -> Crowd:
     """Components 3 and 5 are to stay, and what tells ORIGINS apart, of which each has as many of the photographs."""
     crowd = Crowd(COMPONENTS, COMPONENTS - left, 1.3)
-    fit(crowd, codes, kinds(codes), codes.T.cov(), covariance(codes, people), EXACT)
+    fit(crowd, codes, codes.T.cov(), covariance(codes, people), EXACT, apart(codes, kinds(codes)))
     return crowd
 
 
@@ -61,7 +61,7 @@ def test_coordinates_are_white_and_can_be_written_back() -> None:
 def test_the_coordinates_of_other_people_are_no_larger_than_those_of_the_people_they_were_fitted_on() -> None:
     some, others = codes()[:64], codes()[64:]
     crowd = Crowd(COMPONENTS, COMPONENTS - 5, 1.3)
-    fit(crowd, some, kinds(some), codes().T.cov(), torch.eye(COMPONENTS), EXACT)
+    fit(crowd, some, codes().T.cov(), torch.eye(COMPONENTS), EXACT, apart(some, kinds(some)))
     sizes = [crowd.read(who).square().mean().sqrt() for who in (some, others)]
     assert sizes[1] < 1.1
     by_themselves = torch.linalg.inv(some.T.cov())
@@ -97,8 +97,8 @@ def test_what_tells_origins_apart_is_left_alone() -> None:
     middles[1:4, 8:11] = 4 * torch.eye(3)
     people = codes() + middles[origins]
     crowd = Crowd(COMPONENTS, COMPONENTS - 5, 1.3)
-    fit(crowd, people, origins, people.T.cov(), torch.eye(COMPONENTS), EXACT)
     means = apart(people, origins)
+    fit(crowd, people, people.T.cov(), torch.eye(COMPONENTS), EXACT, means)
     torch.testing.assert_close(means, middles[1:4], atol=0.9, rtol=0)
     assert (means @ crowd.whiten).abs().max() < 1e-4
     changed = torch.randn(400, COMPONENTS - 5, generator=rng(1)) @ crowd.colour  # as keys do it
@@ -107,9 +107,8 @@ def test_what_tells_origins_apart_is_left_alone() -> None:
 
 
 def test_an_origin_of_which_there_is_no_photograph_is_an_error() -> None:
-    crowd = Crowd(COMPONENTS, COMPONENTS - 5, 1.3)
     with pytest.raises(DbafError, match="not photographs of all origins"):
-        fit(crowd, codes(), kinds(codes()).clamp(max=2), codes().T.cov(), torch.eye(COMPONENTS), EXACT)
+        apart(codes(), kinds(codes()).clamp(max=2))
 
 
 def test_people_are_told_from_their_photographs() -> None:
