@@ -12,8 +12,8 @@ People who look like women and people who look like men have coordinates of thei
 all gave women beards. A score tells them apart that no key changes, so that it is the same on the way back. Those of
 both together serve who wants faces of any sex, age and origin.
 
-For women and men what tells origins apart is no coordinate: a reflection across the middle of all gave people with
-dark skin the features of pale ones, and faces that are like nobody's.
+What tells origins apart is no coordinate of women or of men: a reflection across the middle of all gave people with
+dark skin the features of pale ones, and faces that are like nobody's. Those of everybody have it.
 """
 
 import torch

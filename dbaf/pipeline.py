@@ -50,7 +50,8 @@ class Pipeline(Networks):
             imprint: hide the sealed W+ code of each face in its new pixels, where there is room.
             min_face: smaller faces are left alone; in pixels.
             faces: those to replace and those to spare; None: all that `detect` finds are replaced.
-            keep_looks: the new faces are of about the same perceived sex, age and origin; False: of any.
+            keep_looks: the new faces are of about the same perceived sex, age and origin; False: of any, as the key
+                says, though the colour of the skin stays.
             held: for each face, left to right, the identity code [1, L, dim] from which what the key turns is taken, or
                 None; from `dbaf.album`.
 

@@ -27,11 +27,11 @@ def album_of(pipeline: Pipeline, photos: dict[str, torch.Tensor]) -> Album:
 def test_the_new_faces_of_a_person_are_more_alike_than_without_an_album(
     pipeline: Pipeline, photos: dict[str, torch.Tensor]
 ) -> None:
-    """On average over people and keys: under a single one a person may have two new faces that happen to be alike."""
+    """On average over people and keys: the new faces of one person may be alike without an album, too."""
     both = photos | {"other again": in_a_mirror(photos["other"])}
     album, judge = album_of(pipeline, both), Dlib()
 
-    def apart(names: tuple[str, str], key: Key, together: bool) -> float:
+    def distance(names: tuple[str, str], key: Key, together: bool) -> float:
         seen = []
         for name in names:
             held = album.held(name) if together else None
@@ -40,7 +40,7 @@ def test_the_new_faces_of_a_person_are_more_alike_than_without_an_album(
         return float((seen[0] - seen[1]).norm())
 
     pairs = itertools.product((("one", "again"), ("other", "other again")), KEYS)
-    nearer = [apart(names, key, together=False) - apart(names, key, together=True) for names, key in pairs]
+    nearer = [distance(names, key, together=False) - distance(names, key, together=True) for names, key in pairs]
     assert sum(nearer) / len(nearer) > 0.02, nearer
 
 

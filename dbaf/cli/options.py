@@ -73,7 +73,9 @@ REFINE_HELP = "Follow each face more closely: about .3 s a step and face; 40 is 
 RefineSteps = Annotated[int, typer.Option(min=0, help=REFINE_HELP)]
 Looks = Annotated[
     LooksChoice,
-    typer.Option(help="keep: new faces of about the same sex, age and origin. free: of any, as the key says."),
+    typer.Option(
+        help="keep: new faces of about the same perceived sex, age and origin. free: of any, as the key says."
+    ),
 ]
 MinFace = Annotated[int, typer.Option(min=16, help="Faces smaller than this many pixels are left alone.")]
 CopyFaceless = Annotated[bool, typer.Option("--copy-faceless", help="Copy the pixels of pictures without a face.")]

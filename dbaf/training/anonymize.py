@@ -22,7 +22,7 @@ left that tell people apart best, by the share of their variance that lies betwe
 coordinates that a key turns, in this order. The others show light, colour and sharpness rather than somebody: a new
 face that has those of the photograph looks as if it had been in it.
 
-The codes are those of `dbaf.training.codes`. Takes half an hour on one core. Prints how much of the identity codes of
+The codes are those of `dbaf.training.codes`. Takes half an hour on two cores. Prints how much of the identity codes of
 photographs that were left out lies in the coordinates, and how far looks change all the same.
 """
 
@@ -54,9 +54,10 @@ STRETCH, MOVE, LIMIT = 1.2, 1.0, 1.3
 READINGS = (*LOOKS, "fringe", "red", "green", "blue")
 KEPT = ("man", "age", "glasses", "fringe", "red", "green", "blue")  # read off a code, kept exactly
 FREE = KEPT[2:]  # where looks need not be kept
-LOOKED, MADE, JUDGED = 3000, 2400, 400  # photographs and new faces that are looked at, and how many at the end
+LOOKED, MADE, JUDGED = 3000, 2400, 400  # the first photographs and new faces are looked at, and these at the end
 SHOWN = 50  # photographs at which it is measured how the colour of the skin goes with the code
 CHECKED = 60  # photographs left out of the fit
+FEWEST = 50  # photographs of an origin, of women or men
 COMMON = 0.3  # share of a crowd's covariance that is everybody's
 FLOOR = 0.02  # of the mean variance, added to that of every direction
 READ_FROM, RIDGE = 200, 200.0  # principal components from which looks are read, and what is added to their squares
@@ -112,10 +113,13 @@ def apart(codes: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
     first: [len(ORIGINS) - 1, components].
 
     Raises:
-        DbafError: there are no photographs of some origin.
+        DbafError: there are fewer than FEWEST photographs of some origin.
     """
-    if not set(range(len(ORIGINS))) <= set(origins.tolist()):
-        raise DbafError("There are not photographs of all origins. Encode those of UTKFace, whose names tell.")
+    for number, name in enumerate(ORIGINS):
+        if (count := int((origins == number).sum())) < FEWEST:
+            raise DbafError(
+                f"{count} photographs labelled {name} are too few. Encode more of UTKFace, whose names tell."
+            )
     means = [codes[origins == number].mean(0) for number in range(len(ORIGINS))]
     return torch.stack(means[1:]) - means[0]
 

@@ -2,8 +2,8 @@
 
     python -m dbaf.training.codes
 
-Those of people with several photographs come first, since what differs between them is not who they are, and those of
-known origin; the others are drawn at random. The codes are pictures of real people in another form: the file never
+Those of people with several photographs come first, since what differs between them is not who they are, then those
+of known origin; the others are drawn at random. The codes are pictures of real people in another form: the file never
 enters the repository.
 """
 
@@ -44,13 +44,14 @@ def load_coded(photos: Path, codes: Path) -> dict[str, torch.Tensor]:
 def chosen(people: torch.Tensor, origins: torch.Tensor, count: int) -> torch.Tensor:
     """Numbers of `count` of the photographs of people [N] of origins [N], in random order.
 
-    People who are in several are preferred, and those whose origin is known.
+    People who are in several are preferred, then those whose origin is known.
     """
     rng = torch.Generator().manual_seed(0)
     shuffled = torch.randperm(len(people), generator=rng)
     _, who, times = people[shuffled].unique(return_inverse=True, return_counts=True)
-    preferred = (times[who] > 1) | (origins[shuffled] != UNKNOWN)
-    index = torch.cat([shuffled[preferred], shuffled[~preferred]])[:count]
+    several = times[who] > 1
+    known = ~several & (origins[shuffled] != UNKNOWN)
+    index = torch.cat([shuffled[several], shuffled[known], shuffled[~several & ~known]])[:count]
     return index[torch.randperm(len(index), generator=rng)]
 
 

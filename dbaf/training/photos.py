@@ -17,7 +17,7 @@ from rich.progress import track
 from safetensors.torch import load_file, save_file
 
 from dbaf.encoders.compact import SIZE
-from dbaf.errors import PictureError
+from dbaf.errors import DbafError, PictureError
 from dbaf.faces import FaceFinder, crop, main_face
 from dbaf.faces.mask import reach
 from dbaf.faces.mesh import POINTS
@@ -42,8 +42,17 @@ def load_photos(folder: Path, shards: str = "*") -> dict[str, torch.Tensor]:
         pictures [N, 3, 256, 256] uint8, embeddings [N, 192], attributes [N, RAW] raw, meshes [N, 468, 2] in sides of
         the mesh's view, reach [N, DIRECTIONS] for `inner_mask`, people [N] int64, the same for photographs of the same,
         origins [N] int64, see `origin`.
+
+    Raises:
+        DbafError: a shard is of a version that did not know origins.
     """
-    loaded = [load_file(path) for path in sorted(folder.glob(f"{shards}.safetensors"))]
+    paths = sorted(folder.glob(f"{shards}.safetensors"))
+    loaded = [load_file(path) for path in paths]
+    for path, shard in zip(paths, loaded, strict=True):
+        if "origins" not in shard:
+            raise DbafError(
+                f"{path} is of a version that did not know origins. Delete it and run dbaf.training.photos."
+            )
     photos = {name: torch.cat([shard[name] for shard in loaded]) for name in loaded[0]}
     photos["meshes"] = photos["attributes"][:, : 2 * POINTS].unflatten(1, (POINTS, 2))
     photos["reach"] = reach(in_square(photos["meshes"]))
@@ -64,7 +73,7 @@ def person(photo: Path, folder: Path) -> int:
 def origin(photo: Path) -> int:
     """Perceived origin by the name of a photograph of UTKFace, age_sex_origin_time: a number of `ORIGINS`, or UNKNOWN.
 
-    UTKFace's fifth kind, all others, is no kind of face, and counts as unknown.
+    UTKFace's fifth kind mixes all others, and counts as unknown.
     """
     match = re.match(r"\d+_[01]_([0-3])_\d+", photo.name)
     return int(match[1]) if match else UNKNOWN

@@ -35,18 +35,18 @@ def codes() -> torch.Tensor:
 
 
 def fitted(codes: torch.Tensor, people: torch.Tensor, left: int = 5) -> Crowd:
-    """Components 3 and 5 are to stay, and what tells ORIGINS apart, of which each has as many of the photographs."""
+    """Components 3 and 5 are to stay, and what tells apart means that differ by BETWEEN."""
     crowd = Crowd(COMPONENTS, COMPONENTS - left, 1.3)
-    fit(crowd, codes, codes.T.cov(), covariance(codes, people), EXACT, apart(codes, kinds(codes)))
+    fit(crowd, codes, codes.T.cov(), covariance(codes, people), EXACT, BETWEEN)
     return crowd
 
 
 def kinds(codes: torch.Tensor) -> torch.Tensor:
-    """Whom each of the photographs [N, COMPONENTS] shows, all alike."""
+    """A number of ORIGINS for each of N photographs, the same for both of a person."""
     return torch.arange(len(codes)) // 2 % len(ORIGINS)
 
 
-EXACT = torch.eye(COMPONENTS)[[3, 5]]
+EXACT, BETWEEN = torch.eye(COMPONENTS)[[3, 5]], torch.eye(COMPONENTS)[[8, 9, 10]]
 ALONE = torch.arange(400) // 2  # two photographs of each
 
 
@@ -59,9 +59,9 @@ def test_coordinates_are_white_and_can_be_written_back() -> None:
 
 
 def test_the_coordinates_of_other_people_are_no_larger_than_those_of_the_people_they_were_fitted_on() -> None:
-    some, others = codes()[:64], codes()[64:]
+    some, others = codes()[:60], codes()[60:]
     crowd = Crowd(COMPONENTS, COMPONENTS - 5, 1.3)
-    fit(crowd, some, codes().T.cov(), torch.eye(COMPONENTS), EXACT, apart(some, kinds(some)))
+    fit(crowd, some, codes().T.cov(), torch.eye(COMPONENTS), EXACT, BETWEEN)
     sizes = [crowd.read(who).square().mean().sqrt() for who in (some, others)]
     assert sizes[1] < 1.1
     by_themselves = torch.linalg.inv(some.T.cov())
@@ -107,7 +107,7 @@ def test_what_tells_origins_apart_is_left_alone() -> None:
 
 
 def test_an_origin_of_which_there_is_no_photograph_is_an_error() -> None:
-    with pytest.raises(DbafError, match="not photographs of all origins"):
+    with pytest.raises(DbafError, match="0 photographs labelled Indian are too few"):
         apart(codes(), kinds(codes()).clamp(max=2))
 
 
@@ -121,6 +121,8 @@ def test_every_crowd_gets_coordinates_of_its_own_people_that_no_key_takes_to_the
     man = torch.randn(count, generator=rng()).sign()
     identity = torch.randn(count, styles, dim, generator=rng(1)) * torch.linspace(2, 0.5, dim)
     identity[:, 0, 0] = 5 * man + 0.3 * identity[:, 0, 0]
+    origins = kinds(identity)
+    identity[torch.arange(count), 1, origins] += 6.0
     readings = torch.randn(len(READINGS), styles * dim, generator=rng(2)) / 8
     readings[0] = torch.eye(styles * dim)[0]
     kria = KRIA(styles, 40, 30, stretch=1.1, move=0.9, limit=1.25, dim=dim)
@@ -128,13 +130,21 @@ def test_every_crowd_gets_coordinates_of_its_own_people_that_no_key_takes_to_the
     for turn in kria.turns:
         turn.mixer.copy_(torch.randn(turn.mixer.shape, generator=rng(3)))
         turn.mover.copy_(torch.randn(turn.mover.shape, generator=rng(4)) / dim**0.5)
-    coordinates(identity, torch.arange(count) // 2, kinds(identity), readings, kria)
+    coordinates(identity, torch.arange(count) // 2, origins, readings, kria)
     x = identity[:CHECKED]
     new = kria(x, torch.randn(CHECKED, 3, dim, generator=rng(5)))
     assert (new - x).square().mean() > 0.5
     kept = readings[[READINGS.index(name) for name in KEPT]]
     change = (new - x).flatten(1) @ kept.T
     assert change.abs().max() < 1e-3
+    components = kria.components(identity[CHECKED:])
+    women, men, all_of_them = (
+        apart(components[ours], origins[CHECKED:][ours]) @ crowd.whiten
+        for ours, crowd in zip((man[CHECKED:] < 0, man[CHECKED:] > 0, man[CHECKED:] != 0), kria.crowds, strict=True)
+    )
+    assert women.abs().max() < 1e-3
+    assert men.abs().max() < 1e-3
+    assert all_of_them.abs().max() > 0.5  # turned by those keys that may change all looks
 
 
 def test_a_label_is_read_off_codes() -> None:
