@@ -14,7 +14,7 @@ from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 
 KEY = Key(bytes(range(32)))
-KEYS = (KEY, *(Key(bytes([number]) * 32) for number in range(1, 3)))
+KEYS = (KEY, *(Key(bytes([number]) * 32) for number in range(1, 5)))
 
 
 def album_of(pipeline: Pipeline, photos: dict[str, torch.Tensor]) -> Album:
