@@ -9,7 +9,7 @@ the place of the face.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -40,7 +40,7 @@ def anonymize_clip(
     pipeline: Pipeline,
     frames: Iterable[torch.Tensor],
     key: Key,
-    nonce: bytes | None = None,
+    nonce: bytes | Sequence[bytes] | None = None,
     refine_steps: int = 0,
     progress: Progress = lambda done: None,
     imprint: bool = True,
@@ -52,7 +52,8 @@ def anonymize_clip(
 
     Args:
         frames: pictures [1, 3, H, W] in [-1, 1], taken one by one.
-        nonce: one for the whole clip; None: linked.
+        nonce: one for the whole clip; of several, the one that the people of the first frame with a face choose; None:
+            linked.
         progress: see `Progress`.
         faces: for each frame the faces to replace and those to spare.
 
@@ -61,17 +62,20 @@ def anonymize_clip(
 
     Raises:
         PictureError: a face holds an imprint: it was anonymized before; or somebody is spared who was replaced.
-        ValueError: there are more or fewer of `faces` than frames.
+        ValueError: there are more or fewer of `faces` than frames, or `nonce` is an empty list.
     """
     clip = _Clip(pipeline, refine_steps, progress, min_face, keep_looks)
 
-    def change(identity: Identity) -> Identity:
+    def change(faces: list[Face], identity: Identity, attributes: Attributes) -> Identity:
+        nonlocal nonce
+        if nonce is not None and not isinstance(nonce, bytes):
+            nonce = pipeline.choose_nonce(faces, identity, attributes, key, nonce, keep_looks, stepped=clip.looked)
         return pipeline.anonymize_identity(identity, key, nonce, imprint, keep_looks)
 
     for shot, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
         known = [*result.faces, *shot.spared]
         result.suspects = pipeline.missed(result, known, min_face, clip.looked) + shot.hidden
-        result.nonce = nonce
+        result.nonce = nonce if isinstance(nonce, bytes) else None
         yield result
 
 
@@ -92,7 +96,7 @@ def recover_clip(
     """
     clip = _Clip(pipeline, refine_steps, progress, min_face, keep_looks)
 
-    def change(identity: Identity) -> Identity:
+    def change(_: list[Face], identity: Identity, __: Attributes) -> Identity:
         return pipeline.recover_identity(identity, key, nonce, keep_looks=keep_looks)
 
     for _, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
@@ -246,7 +250,7 @@ class _Clip:
                     track.sightings[shot.number] = self.encode(shot.picture, face, lambda *_: self.looked())
                     shot.tracks.append(track)
 
-    def render(self, shot: Shot, change: Callable[[Identity], Identity]) -> Result:
+    def render(self, shot: Shot, change: Callable[[list[Face], Identity, Attributes], Identity]) -> Result:
         """The result for a frame."""
         smoothed = [(track, *track.smoothed(shot.number)) for track in shot.tracks]
         smoothed.sort(key=lambda one: one[1].box[0] + one[1].box[2])  # left to right
@@ -263,7 +267,7 @@ class _Clip:
             front = torch.cat(fronts) if fronts else None
             attributes = Attributes(rest, {px: torch.cat([one[px] for one in maps]) for px in maps[0]}, front)
             imprints = [found for sighting in seen for found in sighting.identity.imprints]
-            identity = change(Identity(code, latent, imprints, [False] * len(faces)))
+            identity = change(faces, Identity(code, latent, imprints, [False] * len(faces)), attributes)
             made = self.pipeline.render(shot.picture, faces, identity, attributes, self.within, shot.spared, FAINT)
             whole = torch.cat([identity.whole(index, attributes) for index in range(len(faces))])
             return Result(made.picture, made.mask, made.owner, made.imprinted, faces, whole, identity.restored)

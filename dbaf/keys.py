@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # `dbaf key new` and `dbaf --help` need no torch
 Linkage = Literal["linked", "unlinked"]
 
 NONCE_BYTES = 16
-DRAWS = 4  # nonces to choose from; each costs a preview and a look of the encoder at every face
+DRAWS = 16  # nonces to choose from, see `dbaf.pipeline.Pipeline.choose_nonce`
 _log = logging.getLogger(__name__)
 
 

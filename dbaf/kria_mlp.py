@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from dbaf.equal_linear import EqualLinear
@@ -37,7 +38,12 @@ class MlpKRIA(nn.Module):
         )
 
     def forward(
-        self, identity: torch.Tensor, key: torch.Tensor, back: bool = False, keep_looks: bool = True
+        self,
+        identity: torch.Tensor,
+        key: torch.Tensor,
+        back: bool = False,
+        keep_looks: bool = True,
+        unlinked: bool = False,
     ) -> torch.Tensor:
         """Anonymize or recover.
 
@@ -45,7 +51,7 @@ class MlpKRIA(nn.Module):
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each style group [B, groups, dim].
             back: recover; the same network does that.
-            keep_looks: of no effect; what the network keeps, it has learnt.
+            keep_looks, unlinked: of no effect; what the network keeps, it has learnt.
 
         Returns:
             Identity codes [B, L, dim].
@@ -60,6 +66,10 @@ class MlpKRIA(nn.Module):
     def hold(self, identity: torch.Tensor, held: torch.Tensor, keep_looks: bool = True) -> torch.Tensor:
         """As `KRIA.hold`; an MLP turns the whole code."""
         return held
+
+    def resemblance(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        """As `KRIA.resemblance`, but by the codes themselves."""
+        return F.cosine_similarity(one.flatten(1), other.flatten(1))
 
 
 KINDS: Mapping[str, Callable[..., KRIA | MlpKRIA]] = {"turn": KRIA, "mlp": MlpKRIA}

@@ -249,7 +249,7 @@ class Networks:
         """Identity codes [F, L, 512] there or back."""
         noise = key.latent_noise(nonce)[:, : self.generator.dim].to(self.device)  # a narrow generator takes less
         latent_key = self.generator.mapping(noise)[None]  # [1, groups, dim]
-        return torch.cat([self.kria(one, latent_key, back, keep_looks) for one in code.split(1)])
+        return torch.cat([self.kria(one, latent_key, back, keep_looks, nonce is not None) for one in code.split(1)])
 
     @torch.no_grad()
     def previewed(
@@ -259,10 +259,11 @@ class Networks:
         attributes: Attributes,
         stepped: Callable[[], None] = lambda: None,
     ) -> list[tuple[float, float]]:
-        """What a preview tells of each new face: how far it looks from the old one, and how much its gestures change.
+        """What a preview tells of each new face: how much it looks like the old one, and how its gestures change.
 
-        The first is the distance of its identity code, as the encoder reads it, from that of `new.latent`; the second
-        that of its gestures, in standard deviations of people. Where no face is seen: 0 and infinity.
+        The first is the `KRIA.resemblance` of its identity code, as the encoder reads it, and that of `new.latent`, in
+        [-1, 1]; the second the distance of its gestures, in standard deviations of people. Where no face is seen: 1 and
+        infinity.
 
         Args:
             faces: F faces of a picture.
@@ -278,11 +279,11 @@ class Networks:
             read, _ = self.encoder(preview * self.seen(face, front))
             old = new.latent[index : index + 1]
             # what goes with gestures is left out of both: it is read off a mesh, not off the code
-            apart = ((read - self.cid(read)) - (old - self.cid(old))).norm()
+            alike = self.kria.resemblance(read - self.cid(read), old - self.cid(old))
             mesh = self.finder.retrace(preview, to_square(face.points, face.quad) * SIZE)
             does = (gestures_of(mesh) - gestures_of(face)) / torch.tensor(SPREAD)
             shown = mesh.score >= SHOWN
-            found.append((float(apart), float(does.square().mean().sqrt())) if shown else (0.0, math.inf))
+            found.append((float(alike), float(does.square().mean().sqrt())) if shown else (1.0, math.inf))
             stepped()
         return found
 

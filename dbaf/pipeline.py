@@ -14,6 +14,7 @@ from dbaf.keys import Key
 from dbaf.networks import Networks, Progress
 from dbaf.stages import Attributes, Identity, Result
 
+PREVIEWED = 4  # of the nonces to choose from: a preview and a look of the encoder at every face take .2 s
 LEAST_REPLACED = 0.2  # share of a face; with less, nearly all of it was taken for something in front
 
 
@@ -64,7 +65,7 @@ class Pipeline(Networks):
         if nonce is None or isinstance(nonce, bytes):
             half = self._disentangled(image, refine_steps, progress, min_face, faces)
         else:
-            half = self._disentangled(image, refine_steps, progress, min_face, faces, len(nonce))
+            half = self._disentangled(image, refine_steps, progress, min_face, faces, min(PREVIEWED, len(nonce)))
             who = half.faces.chosen, half.identity, half.attributes
             nonce = self.choose_nonce(*who, key, nonce, keep_looks, held, half.stepped)
         identity = self.anonymize_identity(half.identity, key, nonce, imprint, keep_looks, held)
@@ -88,28 +89,30 @@ class Pipeline(Networks):
         """Of several nonces one that hides well, and moves mouth, eyes and brows little.
 
         How much of a person shows through depends on the key, and so does how well the new face does what the old one
-        did; previews tell both. Of the half of the nonces under which the face that looks most like its old self looks
-        least like it, the one is taken under which the face whose gestures change most changes them least. Whoever
-        recovers the picture reads the nonce in its record and needs not know how it was chosen.
+        did. Of several faces the one that looks most like its old self counts. The PREVIEWED nonces under which it does
+        so least by its code are previewed; of the half of those under which it does so least by its preview, the one is
+        taken under which the face whose gestures change most changes them least. Whoever recovers the picture reads the
+        nonce in its record and needs not know how it was chosen.
 
         Args:
             faces: F faces of a picture.
             identity, attributes: of these.
             key, keep_looks, held: as for `anonymize`.
             nonces: at least one, of 16 bytes.
-            stepped: called after each face of each nonce.
+            stepped: called after each face of each nonce that is previewed.
 
         Raises:
             ValueError: there is none.
         """
         if not nonces:
             raise ValueError("There is no nonce to choose. Give some of dbaf.keys.new_nonces(), or None for linked.")
+        new = {nonce: self.anonymize_identity(identity, key, nonce, False, keep_looks, held) for nonce in nonces}
+        coded = [(float(self.kria.resemblance(identity.code, new[nonce].code).max()), nonce) for nonce in new]
         tried = []
-        for nonce in nonces:
-            new = self.anonymize_identity(identity, key, nonce, False, keep_looks, held)
-            apart, doing = zip(*self.previewed(faces, new, attributes, stepped), strict=True)
-            tried.append((min(apart), max(doing), nonce))
-        half = sorted(tried, reverse=True)[: (len(tried) + 1) // 2]
+        for _, nonce in sorted(coded)[:PREVIEWED]:
+            alike, doing = zip(*self.previewed(faces, new[nonce], attributes, stepped), strict=True)
+            tried.append((max(alike), max(doing), nonce))
+        half = sorted(tried)[: (len(tried) + 1) // 2]
         return min(half, key=lambda one: one[1])[2]
 
     def missed(

@@ -134,7 +134,7 @@ def linkage_input() -> io.Input:
         "linkage",
         options=[UNLINKED, LINKED],
         default=UNLINKED,
-        tooltip="unlinked: every picture gets new faces of its own, one of four tries that hides well, and the key "
+        tooltip="unlinked: every picture gets new faces of its own, one of sixteen tries that hides well, and the key "
         "brings nobody back without an imprint or a seal. linked: the key alone decides, so that a person gets about "
         "the same new face in every picture. Albums and clips are always linked.",
     )

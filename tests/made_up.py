@@ -24,6 +24,7 @@ def fitted_kria() -> KRIA:
     basis = torch.linalg.qr(torch.cat([score, noise(components - 1, 7 * 32, seed=1)]).T).Q  # [L * dim, components]
     kria.basis.copy_(basis.view_as(kria.basis))
     score = score @ basis
+    kria.recognised.copy_(noise(*kria.recognised.shape, seed=8))
     for number, crowd in enumerate(kria.crowds):
         assert isinstance(crowd, Crowd)
         directions = noise(components, rank, seed=number)

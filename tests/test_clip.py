@@ -115,6 +115,21 @@ def test_count_and_order_stay_and_empty_frames_pass() -> None:
     assert all(result.suspects for result in results)  # frames without a face are looked at, too
 
 
+def test_the_first_frame_with_a_face_chooses_the_nonce_for_all() -> None:
+    film = Film([{}, {0: 10, 1: 300}] + [{0: 10}] * 12)
+    nonces, asked = [bytes([number]) * 16 for number in range(3)], []
+
+    def choose(faces: list[Face], identity: Identity, attributes: Attributes, key: Key, *rest: Any, **_: Any) -> bytes:
+        asked.append((len(faces), len(identity.code), len(attributes.code), rest[0]))
+        return rest[0][1]
+
+    film.choose_nonce = choose  # type: ignore[attr-defined]
+    assert [result.nonce for result in run(film, nonce=nonces)] == [None] + [nonces[1]] * 13
+    assert asked == [(2, 2, 2, nonces)]
+    assert run(Film([{0: 10}]), nonce=nonces[2])[0].nonce == nonces[2]
+    assert run(Film([{0: 10}]))[0].nonce is None
+
+
 def test_everybody_keeps_one_identity_though_they_cross() -> None:
     film = Film([{0: 20 + 6 * t, 1: 320 - 6 * t} for t in range(50)])
     results = run(film)

@@ -36,7 +36,7 @@ from dbaf.cli.options import (
     open_other,
 )
 from dbaf.errors import NoFaceError, PictureError
-from dbaf.keys import Key, new_nonce, new_nonces
+from dbaf.keys import Key, new_nonces
 
 if TYPE_CHECKING:
     import torch
@@ -123,7 +123,7 @@ def anonymize(
         model = open_model(model)
     load = _loader(device, model)
     hidden, keep_looks = imprint and not irreversible, looks == LooksChoice.keep
-    clip_nonce = new_nonce() if clip and linkage != LinkageChoice.linked else None
+    linked = album or linkage == LinkageChoice.linked
 
     @functools.cache
     def people() -> "Album":
@@ -141,7 +141,7 @@ def anonymize(
                 load(),
                 pictures,
                 key,
-                clip_nonce,
+                None if linked else new_nonces(),
                 refine_steps,
                 imprint=hidden,
                 min_face=min_face,
@@ -160,9 +160,9 @@ def anonymize(
         if picture.record is not None:  # the same key twice leads back: a second reflection undoes the first
             raise PictureError("Already pseudonymised by DBAF: doing it again could bring the original faces back.")
         if clip:
-            nonce, result = clip_nonce, frames()(source)
+            result = frames()(source)
         else:
-            linked, pipeline = album or linkage == LinkageChoice.linked, load()
+            pipeline = load()
             held = people().held(source) if album else None
             try:
                 result = pipeline.anonymize(
@@ -175,14 +175,13 @@ def anonymize(
                     keep_looks=keep_looks,
                     held=held,
                 )
-                nonce = result.nonce
             except NoFaceError:  # before its pixels may be copied as they are
                 _refuse(pipeline.suspects(picture.rgb, [], min_face), accept_suspects)
                 raise
         _refuse(result.suspects, accept_suspects)
         check_face(result)
         image = to_pil(result.picture, picture.alpha, picture.grey)
-        record = make_record(nonce, refine_steps, irreversible, keep_looks)
+        record = make_record(result.nonce, refine_steps, irreversible, keep_looks)
         capsule = None
         if seal != SealChoice.none:
             digest = bytes.fromhex(bundle_digest(model))

@@ -41,6 +41,11 @@ def nonces(group: int) -> list[bytes]:
     return [nonce(group, draw) for draw in range(DRAWS)]
 
 
+def linked_key(group: int) -> Key:
+    """The linked key of a group of people; public."""
+    return Key(hashlib.sha256(f"dbaf evaluation key {group % GROUPS}".encode()).digest())
+
+
 def public_key() -> Key:
     """The key of the benchmarks: everybody knows it, so it is of no other use."""
     return Key(hashlib.sha256(b"dbaf benchmark key").digest())
@@ -56,7 +61,7 @@ class Output:
     """One picture that a method gives.
 
     Attributes:
-        name: `anonymized`; or `linked` (a nonce that nothing chose, as a linked key is), `second` (another key),
+        name: `anonymized`; or `linked` (under a linked key), `second` (another key),
             `recovered`, `recovered_looks` (imprint left aside: by KRIA from the looks), `wrong` (recovered with a wrong
             key), `recovered_jpeg` and `recovered_looks_jpeg` (after JPEG) or `reconstructed` (the same identity
             rendered again).
@@ -123,8 +128,8 @@ class Dbaf(Method):
         self._check(picture, anonymized, right)
         yield Output("anonymized", anonymized, mask, clock.seconds)
         second = self._chosen(faces, identity, attributes, group + 1)
-        for name, one in (("linked", nonce(group)), ("second", second)):
-            other = pipeline.anonymize_identity(identity, self.key, one, keep_looks=self.keep_looks)
+        for name, key, one in (("linked", linked_key(group), None), ("second", self.key, second)):
+            other = pipeline.anonymize_identity(identity, key, one, keep_looks=self.keep_looks)
             yield Output(name, through_png(pipeline.render(picture, faces, other, attributes).picture))
         yield Output("reconstructed", through_png(pipeline.render(picture, faces, identity, attributes).picture))
         del encoding, identity, attributes, made

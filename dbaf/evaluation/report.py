@@ -124,7 +124,7 @@ def heading(setup: Setup) -> dict[str, Any]:
             "groups": GROUPS,
             "nonces_to_choose_from": DRAWS,
             "right": "the given key; of a person's nonces the one that is chosen",
-            "linked": "the given key, the first nonce by person",
+            "linked": "public keys by person",
             "second": "the same key; one of the next group's nonces, chosen",
             "wrong": "a fixed other key, the same nonce",
         },

@@ -22,6 +22,9 @@ left that tell people apart best, by the share of their variance that lies betwe
 coordinates that a key turns, in this order. The others show light, colour and sharpness rather than somebody: a new
 face that has those of the photograph looks as if it had been in it.
 
+What a recogniser sees of somebody is read off the coordinates' components, so that of several new faces one can be
+chosen that looks least like the old one.
+
 The codes are those of `dbaf.training.codes`. Takes half an hour on two cores. Prints how much of the identity codes of
 photographs that were left out lies in the coordinates, and how far looks change all the same.
 """
@@ -45,7 +48,7 @@ from dbaf.training.keep import fringes, visible
 from dbaf.training.latent import random_keys
 from dbaf.training.looks import LOOKS, Looks
 from dbaf.training.observe import in_square
-from dbaf.training.photos import ORIGINS
+from dbaf.training.photos import ORIGINS, UNKNOWN
 from dbaf.training.synthetic import BATCH
 from dbaf.weights.bundle import bundle_folder, load_network, save_part
 
@@ -74,6 +77,18 @@ def reading(codes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     white = codes @ read
     ridge = white.T @ white + RIDGE * torch.eye(white.shape[1])
     return (read @ torch.linalg.solve(ridge, white.T @ labels)).T
+
+
+def recognised(components: torch.Tensor, embeddings: torch.Tensor, crowds: torch.Tensor) -> torch.Tensor:
+    """How a recogniser's embeddings [N, D] of photographs follow from the components [N, C] of their codes: [C, D].
+
+    But for what tells the means of some of them apart, of the same number >= 0 in `crowds` [N]: what looks least like
+    somebody shall not be sought among people of another sex or origin.
+    """
+    means = torch.stack([embeddings[crowds == number].mean(0) for number in crowds[crowds >= 0].unique()])
+    differ = torch.linalg.svd(means - means.mean(0), full_matrices=False).Vh[:-1]  # one direction fewer than means
+    seen = embeddings - embeddings.mean(0)
+    return reading(components - components.mean(0), seen - seen @ differ.T @ differ).T
 
 
 def within(values: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
@@ -282,6 +297,9 @@ def main() -> None:
     seen.append(difference)
     refit()
     changed(JUDGED, seed=1)
+    crowds = torch.where(coded["origins"] == UNKNOWN, -1, 2 * coded["origins"] + (kria.scored(identity) > 0))
+    read = recognised(kria.components(identity[train]), coded["embeddings"][train], crowds[train])
+    kria.recognised.copy_(read)
     save_part(bundle, "kria", kria.state_dict(), config, LICENCE)
 
 

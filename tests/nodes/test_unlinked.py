@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dbaf.images import to_pil
-from dbaf.keys import Key
+from dbaf.keys import DRAWS, Key
 from dbaf.pipeline import Pipeline
 
 KEY = Key(bytes(range(32)))
@@ -42,7 +42,7 @@ def test_every_picture_chooses_among_nonces_of_its_own(nodes: dict[str, Any], pi
         return list(pipeline.nonces)
 
     first, second = nonces(1, 2)
-    assert len({*first, *second}) == 8
+    assert len({*first, *second}) == 2 * DRAWS
     assert nonces(1) == [first]  # whatever comes with it, and whenever
     assert not {*first, *second} & {*nonces(1, variation=1)[0]}
     assert nonces(1, key=Key.generate()) != [first]

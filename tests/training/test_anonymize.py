@@ -16,6 +16,7 @@ from dbaf.training.anonymize import (
     covariance,
     fit,
     reading,
+    recognised,
     steadied,
     with_gestures,
     within,
@@ -154,6 +155,19 @@ def test_a_label_is_read_off_codes() -> None:
     assert readings.shape == (2, COMPONENTS)
     assert ((centred @ readings[0] > 0) == (labels[:, 0] > 0)).float().mean() > 0.9
     assert torch.corrcoef(torch.stack([centred @ readings[1], labels[:, 1]]))[0, 1] > 0.9
+
+
+def test_what_a_recogniser_sees_is_read_but_for_what_tells_crowds_apart() -> None:
+    crowds = torch.arange(900) % 3 - 1  # a third unknown
+    components = torch.randn(900, COMPONENTS, generator=rng()) * torch.linspace(2, 0.1, COMPONENTS)
+    sees = torch.randn(COMPONENTS, 12, generator=rng(1)) * (torch.arange(COMPONENTS) < 9)[:, None]
+    components[crowds == 1, 4] += 6
+    read = recognised(components, components @ sees, crowds)
+    apart = torch.nn.functional.normalize(sees[4], dim=0)
+    left = sees - torch.outer(sees @ apart, apart)
+    seen, there = components[:100] @ read, (components - components.mean(0))[:100] @ left
+    assert torch.cosine_similarity(seen - seen.mean(0), there).mean() > 0.9
+    assert (seen @ apart).std() < 0.1 * (components @ sees @ apart).std()
 
 
 def test_what_goes_with_gestures_is_found_and_how_somebody_usually_looks_is_not_part_of_it() -> None:
