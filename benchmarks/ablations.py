@@ -30,7 +30,7 @@ from dbaf.evaluation.utility import landmark_error
 from dbaf.evaluation.verification import all_pairs, mean, pair_share, share
 from dbaf.faces.face import main_face
 from dbaf.keys import Key
-from dbaf.memory import keep_freed_memory
+from dbaf.process import keep_freed_memory
 
 VARIANTS: dict[str, tuple[ablation.Change, ...]] = {
     "all": (),

@@ -26,8 +26,8 @@ from dbaf.faces import Face, main_face
 from dbaf.faces.mask import covered
 from dbaf.images import read_picture
 from dbaf.keys import Key
-from dbaf.memory import keep_freed_memory
 from dbaf.pipeline import Pipeline
+from dbaf.process import keep_freed_memory
 
 VARIANTS: dict[str, tuple[Change, ...]] = {
     "all": (),

@@ -8,7 +8,7 @@ import typer
 
 from dbaf.cli import inspect, keys, measure, pictures, weights
 from dbaf.cli.options import QUIET
-from dbaf.memory import keep_freed_memory
+from dbaf.process import keep_freed_memory, share_cores
 
 app = typer.Typer(help="Give the faces in pictures another identity under a secret key, and back.", **QUIET)
 app.command()(pictures.anonymize)
@@ -23,5 +23,6 @@ app.add_typer(weights.app, name="weights")
 
 def main() -> None:
     """Entry point of the program."""
+    share_cores()
     keep_freed_memory()
     app()

@@ -22,8 +22,8 @@ from dbaf.evaluation.methods import GROUPS, Dbaf, Method
 from dbaf.evaluation.peers import peers
 from dbaf.evaluation.recogniser import load_recogniser
 from dbaf.keys import Key
-from dbaf.memory import keep_freed_memory
 from dbaf.pipeline import Pipeline
+from dbaf.process import keep_freed_memory
 
 Progress = Callable[[int, int, str], None]  # photos done, photos in all, label of the last one
 
