@@ -28,8 +28,8 @@ def keep_freed_memory() -> None:
 def share_cores() -> None:
     """Let threads that wait for one another sleep soon, instead of holding cores that other programs want.
 
-    Otherwise, with GNU OpenMP, beside two programs that keep two cores busy a picture takes four times as long as alone, and more.
-    The library reads the variable when torch loads it, so this is to be called before.
+    Otherwise, with GNU OpenMP, beside two programs that keep two cores busy a picture takes four times as long as
+    alone, and more. The library reads the variable when torch loads it, so this is to be called before.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
