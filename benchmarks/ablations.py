@@ -22,14 +22,13 @@ from dbaf.evaluation import ablation
 from dbaf.evaluation.calibration import calibration_for
 from dbaf.evaluation.dataset import Photo, choose, photos_in
 from dbaf.evaluation.examine import Judges, face_at, look_at_original
-from dbaf.evaluation.methods import nonce, public_key, through_png
+from dbaf.evaluation.methods import linked_key, through_png
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.evaluation.report import write_json
 from dbaf.evaluation.summary import calibration_json
 from dbaf.evaluation.utility import landmark_error
 from dbaf.evaluation.verification import all_pairs, mean, pair_share, share
 from dbaf.faces.face import main_face
-from dbaf.keys import Key
 from dbaf.process import keep_freed_memory
 
 VARIANTS: dict[str, tuple[ablation.Change, ...]] = {
@@ -49,7 +48,7 @@ TRAINED: dict[str, tuple[str, tuple[ablation.Change, ...]]] = {  # with the fold
 
 
 @torch.inference_mode()
-def examine(photo: Photo, judges: Judges, key: Key, group: int) -> dict[str, Any] | None:
+def examine(photo: Photo, judges: Judges, group: int) -> dict[str, Any] | None:
     """Embeddings and utility of one photo under two keys; None without a face."""
     original = look_at_original(photo.path, judges)
     if not original.faces:
@@ -59,7 +58,7 @@ def examine(photo: Photo, judges: Judges, key: Key, group: int) -> dict[str, Any
     identity, attributes = pipeline.disentangle(pipeline.encode(picture, [subject]))
     record: dict[str, Any] = {"person": photo.person, "group": group, "original": original.record["embedding"]}
     for name, number in (("first", group), ("second", group + 1)):
-        other = pipeline.anonymize_identity(identity, key, nonce(number))
+        other = pipeline.anonymize_identity(identity, linked_key(number))
         made = through_png(pipeline.render(picture, [subject], other, attributes).picture)
         face = face_at(judges.faces(made), subject)
         record[name] = judges.embed(made, (face or subject).points)
@@ -99,7 +98,7 @@ def variant(
 
     Args:
         photos: at which it is measured.
-        groups: of the people in them, each with its own nonce.
+        groups: of the people in them, each with its own key.
         threshold: distance up to which the recogniser takes two faces for one person.
         job: its bundle, and what is changed in the pipeline.
     """
@@ -107,7 +106,7 @@ def variant(
     keep_freed_memory()
     torch.set_num_threads(1)
     judges = Judges.load(ablation.load(bundle, changes), Dlib())
-    found = [examine(photo, judges, public_key(), groups[photo.person]) for photo in photos]
+    found = [examine(photo, judges, groups[photo.person]) for photo in photos]
     return figures([record for record in found if record], threshold)
 
 

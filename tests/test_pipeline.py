@@ -1,6 +1,5 @@
 """The whole chain with the embedded weights, on generated people."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from dbaf.errors import NoFaceError, PictureError
-from dbaf.evaluation.recogniser import Dlib
+from dbaf.errors import NoFaceError
 from dbaf.faces import Face, Selection, warp
 from dbaf.faces.gestures import GESTURES, gestures_of
 from dbaf.faces.mask import covered, to_square
@@ -92,86 +90,6 @@ def test_another_key_or_nonce_gives_another_face(
         assert (other.code - linked.code).abs().mean() > 0.02
 
 
-def test_one_of_several_nonces_is_chosen_and_told(pipeline: Pipeline, small: torch.Tensor, key: Key) -> None:
-    nonces = [bytes([number]) * NONCE_BYTES for number in range(4)]
-    calls: list[int] = []
-    made = pipeline.anonymize(small, key, nonces, progress=lambda done, total: calls.append(done))
-    assert max(calls) == 2 + len(nonces)
-    assert made.nonce in nonces
-    assert pipeline.anonymize(small, key, nonces[::-1]).nonce == made.nonce
-    assert torch.equal(pipeline.anonymize(small, key, made.nonce).picture, made.picture)
-    assert pipeline.recover(saved(made), key, made.nonce).restored == [True]
-    identity, attributes = pipeline.disentangle(pipeline.encode(small, made.faces))
-
-    def told(nonce: bytes) -> tuple[float, float]:
-        return pipeline.previewed(made.faces, pipeline.anonymize_identity(identity, key, nonce), attributes)[0]
-
-    alike, doing = zip(*(told(nonce) for nonce in nonces), strict=True)
-    number = nonces.index(made.nonce)
-    assert sum(one < alike[number] for one in alike) < 2
-    assert sum(one < doing[number] for one in doing) < 3
-
-
-def test_of_many_nonces_those_are_previewed_whose_codes_are_least_alike(
-    pipeline: Pipeline, small: torch.Tensor, key: Key
-) -> None:
-    nonces, calls = [bytes([number]) * NONCE_BYTES for number in range(9)], []
-    made = pipeline.anonymize(small, key, nonces, progress=lambda done, total: calls.append((done, total)))
-    assert max(calls) == (6, 6)
-    identity, _ = pipeline.disentangle(pipeline.encode(small, made.faces))
-    new = {nonce: pipeline.anonymize_identity(identity, key, nonce).code for nonce in nonces}
-    alike = {nonce: float(pipeline.kria.resemblance(identity.code, code)) for nonce, code in new.items()}
-    assert made.nonce in sorted(nonces, key=lambda nonce: alike[nonce])[:4]
-
-
-def test_the_face_that_changes_least_decides(
-    pipeline: Pipeline, small: torch.Tensor, key: Key, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    faces, nonces = pipeline.detect(small), [bytes([number]) * NONCE_BYTES for number in range(6)]
-    identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
-    coded = dict(zip(nonces, [(0.1, 0.9), (0.2, 0.2), (0.3, 0.1), (0.3, 0.3), (0.0, 0.4), (0.8, 0.8)], strict=True))
-    seen = dict(
-        zip(
-            nonces[1:5],
-            [[(0.9, 0.0), (0.1, 0.0)], [(0.5, 0.0), (0.5, 0.9)], [(0.6, 0.1), (0.7, 0.1)], [(0.8, 0.0), (0.3, 0.0)]],
-            strict=True,
-        )
-    )
-
-    def anonymize_identity(_: Identity, __: Key, nonce: bytes, *___: object) -> Identity:
-        return Identity(torch.tensor(nonce[0]), identity.latent, [], [])
-
-    monkeypatch.setattr(pipeline, "anonymize_identity", anonymize_identity)
-    monkeypatch.setattr(pipeline.kria, "resemblance", lambda _, code: torch.tensor(coded[nonces[int(code)]]))
-    monkeypatch.setattr(pipeline, "previewed", lambda _, new, *__: seen[nonces[int(new.code)]])
-    assert pipeline.choose_nonce(faces, identity, attributes, key, nonces) == nonces[3]
-
-
-def test_a_preview_without_a_face_is_no_choice(pipeline: Pipeline, small: torch.Tensor, key: Key) -> None:
-    faces = pipeline.detect(small)
-    identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
-    monster = Identity(identity.code * 40, identity.latent, [[]], [False])
-    assert pipeline.previewed(faces, monster, attributes) == [(1.0, float("inf"))]
-    with pytest.raises(ValueError, match="no nonce"):
-        pipeline.choose_nonce(faces, identity, attributes, key, [])
-
-
-def test_codes_and_previews_tell_what_a_recogniser_will_see(pipeline: Pipeline, small: torch.Tensor, key: Key) -> None:
-    judge, faces = Dlib(), pipeline.detect(small)
-    identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
-    before = judge.embed(small, faces[0].points)
-    pairs = []
-    for number in range(8):
-        new = pipeline.anonymize_identity(identity, key, bytes([number]) * NONCE_BYTES, imprint=False)
-        made = pipeline.render(small, faces, new, attributes).picture
-        after = judge.embed(made, pipeline.detect(made)[0].points)
-        code = float(pipeline.kria.resemblance(identity.code, new.code))
-        preview = pipeline.previewed(faces, new, attributes)[0][0]
-        pairs.append((float((after - before).norm()), code, preview))
-    distance = torch.corrcoef(torch.tensor(pairs).T)[0]
-    assert distance[1:].max() < -0.3
-
-
 def test_free_looks_are_another_face_and_lead_back(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
     faces = pipeline.detect(portrait)
     identity, _ = pipeline.disentangle(pipeline.encode(portrait, faces))
@@ -195,40 +113,6 @@ def test_even_from_the_looks_the_right_key_comes_closer(pipeline: Pipeline, grou
             former = pipeline.recover_identity(seen, other, imprint=False)
             errors.append((former.code - original.code).square().mean().item())
     assert sum(right) < 0.97 * sum(wrong), (right, wrong)
-
-
-def saved(result: Result, quality: int | None = None) -> torch.Tensor:
-    """The picture as it comes out of a PNG file, or a JPEG file."""
-    data = io.BytesIO()
-    result.image.save(data, "PNG") if quality is None else result.image.save(data, "JPEG", quality=quality)
-    with Image.open(data) as image:
-        return from_pil(image).rgb
-
-
-def off(one: Identity, other: Identity) -> float:
-    return (one.code - other.code).square().mean().item()
-
-
-@pytest.mark.parametrize("quality", [None, 90])
-def test_imprints_bring_identities_back(
-    pipeline: Pipeline, anonymized: Result, group: torch.Tensor, key: Key, quality: int | None
-) -> None:
-    original, _ = pipeline.disentangle(pipeline.encode(group, anonymized.faces))
-    assert anonymized.imprinted == [True] * 3
-    picture = saved(anonymized, quality)
-    seen, _ = pipeline.disentangle(pipeline.encode(picture, pipeline.detect(picture)))
-    right, wrong = (pipeline.recover_identity(seen, other) for other in (key, Key(bytes(32))))
-    looks = pipeline.recover_identity(seen, key, imprint=False)
-    assert right.restored == [True] * 3
-    assert wrong.restored == looks.restored == [False] * 3
-    assert off(right, original) < 0.3 * off(looks, original)
-    assert (wrong.code - pipeline.recover_identity(seen, Key(bytes(32)), imprint=False).code).abs().max() == 0
-
-
-def test_imprints_need_neither_nonce_nor_record(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
-    small = to_pil(portrait).resize((256, 256))
-    made = pipeline.anonymize(small, key, new_nonce())
-    assert pipeline.recover(saved(made), key).restored == [True]
 
 
 def test_a_mask_over_the_face_stays(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
@@ -267,32 +151,6 @@ def test_of_two_faces_that_overlap_the_larger_is_in_front(pipeline: Pipeline, po
         made = pipeline.render(small, faces, identity, attributes)
         x, y = centre[:2].round().int().tolist()
         assert faces[int(made.owner[y, x])] is near
-
-
-def test_what_was_anonymized_is_not_anonymized_again(pipeline: Pipeline, anonymized: Result, key: Key) -> None:
-    """A second reflection undoes the first: the same key would lead back towards the original faces."""
-    for again in (key, Key(bytes(32))):
-        with pytest.raises(PictureError, match="Already pseudonymised"):
-            pipeline.anonymize(saved(anonymized), again)
-
-
-def test_imprints_can_be_left_out(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
-    small = to_pil(portrait).resize((256, 256))
-    plain, marked = pipeline.anonymize(small, key, imprint=False), pipeline.anonymize(small, key)
-    assert (plain.imprinted, marked.imprinted) == ([False], [True])
-    for result, seen in ((plain, 0), (marked, 1)):  # anybody can tell
-        picture = saved(result)
-        assert sum(sealed is not None for sealed in pipeline.imprints(picture, pipeline.detect(picture))) == seen
-    assert pipeline.recover(saved(plain), key).restored == [False]
-    difference = (saved(plain) - saved(marked)) * 127.5
-    assert 0 < difference.square().mean() < 255**2 / 10**4  # 40 dB
-    assert torch.equal(plain.mask, marked.mask)
-    assert not difference[(marked.mask == 0).expand_as(difference)].any()
-
-
-def test_tiny_faces_have_no_room_for_an_imprint(pipeline: Pipeline, portrait: torch.Tensor, key: Key) -> None:
-    tiny = pipeline.anonymize(to_pil(portrait).resize((78, 78)), key)
-    assert tiny.imprinted == [False]
 
 
 def test_codes_do_not_depend_on_what_surrounds_the_face(

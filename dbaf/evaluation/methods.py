@@ -30,15 +30,12 @@ GROUPS = 20  # people are spread over latent keys: one pair of them is luck (two
 JPEG_QUALITY = 90
 
 
-def nonce(group: int, draw: int = 0) -> bytes:
-    """A nonce of a group of people; fixed and public, so that a run can be repeated."""
-    draws = f" {draw}" if draw else ""
-    return hashlib.sha256(f"dbaf evaluation nonce {group % GROUPS}{draws}".encode()).digest()[:NONCE_BYTES]
-
-
 def nonces(group: int) -> list[bytes]:
-    """Those of a group among which an unlinked picture's is chosen."""
-    return [nonce(group, draw) for draw in range(DRAWS)]
+    """Those of a group of people among which an unlinked picture's is chosen; fixed and public, so that a run can be
+    repeated."""
+    draws = ["", *(f" {draw}" for draw in range(1, DRAWS))]
+    names = [f"dbaf evaluation nonce {group % GROUPS}{draw}" for draw in draws]
+    return [hashlib.sha256(name.encode()).digest()[:NONCE_BYTES] for name in names]
 
 
 def linked_key(group: int) -> Key:
