@@ -34,6 +34,7 @@ from dbaf.process import keep_freed_memory
 VARIANTS: dict[str, tuple[ablation.Change, ...]] = {
     "all": (),
     "KRIA only reflects": (ablation.plain_kria,),
+    "proportions as rendered": (ablation.no_proportions,),
     "without MAAR": (ablation.no_maar,),
     "without the occlusion network": (ablation.no_occlusion,),
     "without the gesture code": (ablation.no_gesture_code,),

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from dbaf.errors import PictureError
 from dbaf.faces import Face, Selection
 from dbaf.faces.detect import same_place
+from dbaf.faces.proportions import as_rendered
 from dbaf.faces.track import iou, match
 from dbaf.imprint.channel import FAINT
 from dbaf.keys import Key
@@ -267,7 +268,8 @@ class _Clip:
             front = torch.cat(fronts) if fronts else None
             attributes = Attributes(rest, {px: torch.cat([one[px] for one in maps]) for px in maps[0]}, front)
             imprints = [found for sighting in seen for found in sighting.identity.imprints]
-            identity = change(faces, Identity(code, latent, imprints, [False] * len(faces)), attributes)
+            who = Identity(code, latent, imprints, [False] * len(faces), as_rendered(len(faces)))
+            identity = change(faces, who, attributes)
             made = self.pipeline.render(shot.picture, faces, identity, attributes, self.within, shot.spared, FAINT)
             whole = torch.cat([identity.whole(index, attributes) for index in range(len(faces))])
             return Result(made.picture, made.mask, made.owner, made.imprinted, faces, whole, identity.restored)

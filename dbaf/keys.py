@@ -1,7 +1,7 @@
 """Secret keys: where they come from, how they are stored, and the latent key that they give.
 
 `docs/format.md` specifies all of it; vectors are in `tests/vectors/keys.json`. Every use of the master key has a label
-of its own in HKDF (RFC 5869, SHA-256): check value, latent key, nonces, wraps of capsules, imprints.
+of its own in HKDF (RFC 5869, SHA-256): check value, latent key, proportions, nonces, wraps of capsules, imprints.
 """
 
 import hashlib
@@ -115,17 +115,29 @@ class Key:
         """
         import torch
 
-        if nonce is None:
-            stream_key = derive(self._bytes(), None, b"dbaf/1/latent/linked")
-        elif len(nonce) == NONCE_BYTES:
-            stream_key = derive(self._bytes(), bytes(nonce), b"dbaf/1/latent/unlinked")
-        else:
-            raise SecretError(f"A nonce has {NONCE_BYTES} bytes; {len(nonce)} were given.")
+        stream_key = self._derived("latent", nonce)
         count = 3 * 512
         stream = Cipher(ChaCha20(stream_key, bytes(16)), mode=None).encryptor().update(bytes(8 * count))
         words = struct.unpack(f"<{count}Q", stream)
         z = [normal_quantile((2 * (word >> 12) + 1) / 2**53) for word in words]
         return torch.tensor(z, dtype=torch.float32, device="cpu").view(3, 512)
+
+    def proportions(self, nonce: bytes | None = None) -> "torch.Tensor":
+        """Which way each of the proportions of a new face is moved, see `dbaf.faces.proportions`.
+
+        Args:
+            nonce: as for `latent_noise`.
+
+        Returns:
+            [8] float32, each 1 or -1.
+
+        Raises:
+            SecretError: as `latent_noise`.
+        """
+        import torch
+
+        byte = self._derived("proportions", nonce)[0]
+        return torch.tensor([1.0 if byte >> bit & 1 else -1.0 for bit in range(8)])
 
     def nonces_of(self, content: bytes, variation: int = 0) -> list[bytes]:
         """The nonces of a picture: as many as `new_nonces` gives, and the same ones every time. For callers that have
@@ -175,6 +187,14 @@ class Key:
     def __del__(self) -> None:
         if hasattr(self, "_master"):  # else it was never made
             self.wipe()
+
+    def _derived(self, what: str, nonce: bytes | None) -> bytes:
+        """32 secret bytes for a purpose, linked or for a nonce."""
+        if nonce is None:
+            return derive(self._bytes(), None, f"dbaf/1/{what}/linked".encode())
+        if len(nonce) != NONCE_BYTES:
+            raise SecretError(f"A nonce has {NONCE_BYTES} bytes; {len(nonce)} were given.")
+        return derive(self._bytes(), bytes(nonce), f"dbaf/1/{what}/unlinked".encode())
 
     def _bytes(self) -> bytes:
         if not self._master:

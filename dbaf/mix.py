@@ -30,4 +30,5 @@ def mix_identities(identity: Identity, other: Identity, strength: float) -> Iden
     if strength == 0:
         return identity
     code = torch.lerp(identity.code, other.code.expand_as(identity.code), strength)  # [F, L, 512]
-    return Identity(code, identity.latent, identity.imprints, [False] * count)
+    proportions = torch.lerp(identity.proportions, other.proportions.expand_as(identity.proportions), strength)
+    return Identity(code, identity.latent, identity.imprints, [False] * count, proportions)

@@ -22,6 +22,7 @@ from dbaf.faces.contour import bend
 from dbaf.faces.gestures import SPREAD, gestures_of
 from dbaf.faces.mask import covered, inner_mask, reach, to_square
 from dbaf.faces.occlusion import STRANDS, OcclusionNet, around_features, spread
+from dbaf.faces.proportions import as_rendered
 from dbaf.generators import load_generator
 from dbaf.gesture_code import GestureCode, attribute_code
 from dbaf.imprint import LatentCode, open_imprint, seal_imprint
@@ -168,7 +169,7 @@ class Networks:
         faces = zip(encoding.latent.split(1), encoding.gestures.split(1), strict=True)
         code = torch.cat([attribute_code(self.cid, self.gesture_code, *face) for face in faces])
         found = [[] if sealed is None else [sealed] for sealed in encoding.imprints]
-        who = Identity(encoding.latent - code, encoding.latent, found, [False] * len(code))
+        who = Identity(encoding.latent - code, encoding.latent, found, [False] * len(code), as_rendered(len(code)))
         return who, Attributes(code, encoding.features, encoding.front)
 
     @torch.no_grad()
@@ -211,7 +212,8 @@ class Networks:
             pairs = zip(code.split(1), held, strict=True)
             code = torch.cat([a if b is None else self.kria.hold(a, b.to(a), keep_looks) for a, b in pairs])
         code = self._kria(code, key, nonce, False, keep_looks)
-        return Identity(code, identity.latent, sealed, [False] * len(sealed))
+        proportions = key.proportions(nonce).repeat(len(code), 1)
+        return Identity(code, identity.latent, sealed, [False] * len(sealed), proportions)
 
     @torch.no_grad()
     def recover_identity(
@@ -234,22 +236,24 @@ class Networks:
         """
         code, latent = self._kria(identity.code, key, nonce, True, keep_looks), identity.latent.clone()
         restored, coder = [False] * len(code), self.latent_code
+        proportions = -key.proportions(nonce).repeat(len(code), 1)
         for index, found in enumerate(identity.imprints if imprint else []):
             for sealed in found:
                 packed = open_imprint(sealed, key, coder.digest) if coder else None
                 if coder and packed is not None:
                     latent[index], restored[index] = coder.unpack(packed), True
+                    proportions[index] = 0
                     one = slice(index, index + 1)
                     # what goes with gestures: those of the picture, which the restored face shares
                     doing = identity.latent[one] - identity.code[one] - self.cid(identity.latent[one])
                     code[one] = latent[one] - self.cid(latent[one]) - doing
-        return Identity(code, latent, [[] for _ in restored], restored)
+        return Identity(code, latent, [[] for _ in restored], restored, proportions)
 
     def _kria(self, code: torch.Tensor, key: Key, nonce: bytes | None, back: bool, keep_looks: bool) -> torch.Tensor:
         """Identity codes [F, L, 512] there or back."""
         noise = key.latent_noise(nonce)[:, : self.generator.dim].to(self.device)  # a narrow generator takes less
         latent_key = self.generator.mapping(noise)[None]  # [1, groups, dim]
-        return torch.cat([self.kria(one, latent_key, back, keep_looks, nonce is not None) for one in code.split(1)])
+        return torch.cat([self.kria(one, latent_key, back, keep_looks) for one in code.split(1)])
 
     @torch.no_grad()
     def previewed(
@@ -327,7 +331,7 @@ class Networks:
             # the same alignment puts the new face's points about where the old ones were
             points = to_square(face.points, face.quad) * patch.shape[-1]
             mesh = self.finder.retrace(patch, points).mesh[:, :2] / patch.shape[-1]
-            patch = bend(patch, mesh, to_square(face.mesh[:, :2], face.quad))
+            patch = bend(patch, mesh, to_square(face.mesh[:, :2], face.quad), identity.proportions[index])
             front = None
             if attributes.front is not None:
                 front = torch.maximum(attributes.front[index : index + 1].to(patch), self._fringe(patch, mesh))

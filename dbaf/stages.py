@@ -40,12 +40,15 @@ class Identity:
         imprints: for each face sealed W+ codes, the longest first: `anonymize_identity` leaves those of the original
             faces, of which `render` writes the first that fits; `disentangle` leaves the one that was read, if any.
         restored: for each face, whether its `latent` comes from an imprint and is all that is to be rendered.
+        proportions: how each face differs from what is rendered of it, [F, 8] in [-1, 1], 0: not at all; see
+            `dbaf.faces.proportions`.
     """
 
     code: torch.Tensor
     latent: torch.Tensor
     imprints: list[list[bytes]] = field(repr=False)
     restored: list[bool]
+    proportions: torch.Tensor
 
     def whole(self, index: int, attributes: "Attributes") -> torch.Tensor:
         """The W+ code [1, L, 512] of a face: the sum of both parts, unless it is known as a whole."""

@@ -1,10 +1,13 @@
 """Which of several nonces an unlinked picture gets, with the embedded weights."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from dbaf.evaluation.recogniser import Dlib
+from dbaf.faces.proportions import as_rendered
 from dbaf.keys import NONCE_BYTES, Key
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Identity
@@ -68,7 +71,7 @@ def test_the_face_that_changes_least_decides(
     )
 
     def anonymize_identity(_: Identity, __: Key, nonce: bytes, *___: object) -> Identity:
-        return Identity(torch.tensor(nonce[0]), identity.latent, [], [])
+        return Identity(torch.tensor(nonce[0]), identity.latent, [], [], as_rendered(2))
 
     monkeypatch.setattr(pipeline, "anonymize_identity", anonymize_identity)
     monkeypatch.setattr(pipeline.kria, "resemblance", lambda _, code: torch.tensor(coded[nonces[int(code)]]))
@@ -79,7 +82,7 @@ def test_the_face_that_changes_least_decides(
 def test_a_preview_without_a_face_is_no_choice(pipeline: Pipeline, small: torch.Tensor, key: Key) -> None:
     faces = pipeline.detect(small)
     identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
-    monster = Identity(identity.code * 40, identity.latent, [[]], [False])
+    monster = Identity(identity.code * 40, identity.latent, [[]], [False], as_rendered(1))
     assert pipeline.previewed(faces, monster, attributes) == [(1.0, float("inf"))]
     with pytest.raises(ValueError, match="no nonce"):
         pipeline.choose_nonce(faces, identity, attributes, key, [])
@@ -92,6 +95,7 @@ def test_codes_and_previews_tell_what_a_recogniser_will_see(pipeline: Pipeline, 
     pairs = []
     for number in range(8):
         new = pipeline.anonymize_identity(identity, key, bytes([number]) * NONCE_BYTES, imprint=False)
+        new = replace(new, proportions=as_rendered(1))  # neither sees these
         made = pipeline.render(small, faces, new, attributes).picture
         after = judge.embed(made, pipeline.detect(made)[0].points)
         code = float(pipeline.kria.resemblance(identity.code, new.code))

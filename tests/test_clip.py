@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from dbaf.clip import AHEAD, anonymize_clip, follow_clip, recover_clip
 from dbaf.errors import PictureError
 from dbaf.faces import Face, Selection
+from dbaf.faces.proportions import as_rendered
 from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Attributes, Encoding, Identity, Rendering, Result
@@ -63,7 +64,7 @@ class Film:
 
     def disentangle(self, encoding: Encoding) -> tuple[Identity, Attributes]:
         found = [[] if one is None else [one] for one in encoding.imprints]
-        who = Identity(encoding.latent * 0.9, encoding.latent, found, [False])
+        who = Identity(encoding.latent * 0.9, encoding.latent, found, [False], as_rendered(1))
         return who, Attributes(encoding.latent * 0.1, encoding.features)
 
     def anonymize_identity(
@@ -71,7 +72,8 @@ class Film:
     ) -> Identity:
         if any(identity.imprints):
             raise PictureError("Already pseudonymised")
-        return Identity(-identity.code, identity.latent, [[]] * len(identity.code), identity.restored)
+        none: list[list[bytes]] = [[]] * len(identity.code)
+        return Identity(-identity.code, identity.latent, none, identity.restored, identity.proportions)
 
     def render(
         self,

@@ -10,14 +10,17 @@ from dbaf.stages import Attributes, Identity
 
 def identity(count: int, seed: int, imprints: bool = False, restored: bool = False) -> Identity:
     code, latent = torch.randn(2, count, 4, 512, generator=torch.Generator().manual_seed(seed))
-    return Identity(code, latent, [[b"x"] if imprints else []] * count, [restored] * count)
+    proportions = code[:, 0, :8].sign()
+    return Identity(code, latent, [[b"x"] if imprints else []] * count, [restored] * count, proportions)
 
 
 def test_the_ends_and_the_middle() -> None:
     one, other = identity(2, 0), identity(2, 1)
     assert mix_identities(one, other, 0) is one
     torch.testing.assert_close(mix_identities(one, other, 1).code, other.code)
-    torch.testing.assert_close(mix_identities(one, other, 0.25).code, 0.75 * one.code + 0.25 * other.code)
+    quarter = mix_identities(one, other, 0.25)
+    torch.testing.assert_close(quarter.code, 0.75 * one.code + 0.25 * other.code)
+    torch.testing.assert_close(quarter.proportions, 0.75 * one.proportions + 0.25 * other.proportions)
 
 
 def test_one_person_goes_onto_every_face() -> None:

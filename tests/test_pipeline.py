@@ -14,6 +14,7 @@ from dbaf.faces import Face, Selection, warp
 from dbaf.faces.gestures import GESTURES, gestures_of
 from dbaf.faces.mask import covered, to_square
 from dbaf.faces.occlusion import OcclusionNet
+from dbaf.faces.proportions import as_rendered
 from dbaf.images import from_pil, to_pil
 from dbaf.keys import NONCE_BYTES, Key, new_nonce
 from dbaf.pipeline import Pipeline
@@ -95,10 +96,31 @@ def test_free_looks_are_another_face_and_lead_back(pipeline: Pipeline, portrait:
     identity, _ = pipeline.disentangle(pipeline.encode(portrait, faces))
     kept, free = (pipeline.anonymize_identity(identity, key, keep_looks=keep) for keep in (True, False))
     assert (kept.code - free.code).abs().mean() > 0.01
-    back = pipeline.recover_identity(Identity(free.code, free.latent, [[]], [False]), key, keep_looks=False)
+    seen = Identity(free.code, free.latent, [[]], [False], as_rendered(1))
+    back = pipeline.recover_identity(seen, key, keep_looks=False)
     torch.testing.assert_close(back.code, identity.code, atol=1e-3, rtol=1e-3)
     whole = pipeline.anonymize(portrait, key, keep_looks=False)
     assert change(whole.picture, pipeline.anonymize(portrait, key).picture, whole.mask) > 0.01
+
+
+def test_the_key_changes_proportions_and_leaves_the_eyes_in_place(
+    pipeline: Pipeline, small: torch.Tensor, key: Key
+) -> None:
+    (face,) = faces = pipeline.detect(small)
+    identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
+    new = pipeline.anonymize_identity(identity, key, imprint=False)
+    assert torch.equal(new.proportions, key.proportions()[None])
+    longer, seen = as_rendered(1), []
+    longer[0, 0] = 1
+    for proportions in (longer, -longer):
+        made = pipeline.render(small, faces, replace(new, proportions=proportions), attributes)
+        seen.append(pipeline.finder.retrace(made.picture, face.points).points)
+    eyes = float((face.points[1] - face.points[0]).norm())
+    assert (seen[0][:2] - seen[1][:2]).norm(dim=1).max() < 0.04 * eyes
+    assert (seen[0][2:, 1] - seen[1][2:, 1]).min() > 0.05 * eyes
+    whole = pipeline.anonymize(small, key, imprint=False).picture
+    assert torch.equal(whole, pipeline.render(small, faces, new, attributes).picture)
+    assert not torch.equal(whole, pipeline.render(small, faces, replace(new, proportions=longer), attributes).picture)
 
 
 def test_even_from_the_looks_the_right_key_comes_closer(pipeline: Pipeline, group: torch.Tensor) -> None:

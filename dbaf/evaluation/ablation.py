@@ -1,6 +1,7 @@
 """The pipeline with a part changed or left out: what each one does shows in what is missing then."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -57,6 +58,16 @@ def no_cid(pipeline: Pipeline) -> None:
     pipeline.gesture_code = None
 
 
+def no_proportions(pipeline: Pipeline) -> None:
+    """New faces are as they are rendered."""
+    anonymized = pipeline.anonymize_identity
+
+    def as_it_is(identity: Identity, *how: Any, **more: Any) -> Identity:
+        return replace(anonymized(identity, *how, **more), proportions=identity.proportions)
+
+    pipeline.anonymize_identity = as_it_is  # type: ignore[method-assign]
+
+
 def identity_removed(pipeline: Pipeline) -> None:
     """Everybody gets the mean identity code of their crowd, and no imprint."""
     assert isinstance(pipeline.kria, KRIA)
@@ -64,6 +75,6 @@ def identity_removed(pipeline: Pipeline) -> None:
 
     def removed(identity: Identity, *_: Any, **__: Any) -> Identity:
         codes = torch.cat([kria.middle_of(code) for code in identity.code.split(1)])
-        return Identity(codes, identity.latent, [[]] * len(codes), [False] * len(codes))
+        return Identity(codes, identity.latent, [[]] * len(codes), [False] * len(codes), identity.proportions)
 
     pipeline.anonymize_identity = removed  # type: ignore[method-assign]

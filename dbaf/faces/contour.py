@@ -1,22 +1,23 @@
 """A new face laid where the old one lies and bent to its contour, so that no second jaw line and no second background
-shows."""
+shows; its features get other proportions."""
 
 import torch
 import torch.nn.functional as F
 
 from dbaf.faces.align import similarity
-from dbaf.faces.face import LEFT_EYE, LEFT_MOUTH, NOSE_TIP, RIGHT_EYE, RIGHT_MOUTH, five_points
+from dbaf.faces.face import five_points
 from dbaf.faces.mask import hull_points
+from dbaf.faces.proportions import FEATURES, moved_by
 
 GRID = 64  # px, side at which the bend is worked out; it is smooth
 CONTOUR = 36  # points of it
 LIMIT = 0.12  # largest displacement of a contour point, of the square
 STIFFNESS = 1e-3  # of the spline: features of a profile lie close to its contour
-# what keeps its shape: the features make the new identity
-FEATURES = (*LEFT_EYE, *RIGHT_EYE, NOSE_TIP, 1, 6, LEFT_MOUTH, RIGHT_MOUTH, 0, 17)
 
 
-def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+def bend(
+    patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor, proportions: torch.Tensor | None = None
+) -> torch.Tensor:
     """Move the contour of the face in a patch to that of the old face, and its features, as a whole, to the old ones.
 
     A thin-plate spline (Bookstein 1989) through points of the contour, the features and the border, which stays. The
@@ -28,6 +29,7 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
         patch: [1, 3, S, S] in [-1, 1].
         new: mesh of the face in the patch [468, 2], in square coordinates (0 to 1).
         old: mesh of the face that it replaces [468, 2], in square coordinates.
+        proportions: by which its features are moved besides, [8] in [-1, 1]; see `dbaf.faces.proportions`.
 
     Returns:
         [1, 3, S, S] in [-1, 1].
@@ -36,6 +38,8 @@ def bend(patch: torch.Tensor, new: torch.Tensor, old: torch.Tensor) -> torch.Ten
     features, matrix = new[list(FEATURES)], similarity(five_points(new)[:2], five_points(old)[:2])
     whole = new @ matrix[:, :2].T + matrix[:, 2]
     laid, middle = whole[list(FEATURES)], old.mean(0)
+    if proportions is not None:
+        laid = laid + moved_by(whole, proportions)
     target, source = hull_points(old, middle, CONTOUR), hull_points(whole, middle, CONTOUR)
     source = torch.linalg.solve(matrix[:, :2], (source - matrix[:, 2]).T).T
     move = source - target  # where to look for what belongs at `target`

@@ -8,6 +8,8 @@ import torch
 from made_up import fitted_kria, noise
 
 from dbaf.evaluation import ablation
+from dbaf.faces.proportions import as_rendered
+from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Identity
 
@@ -50,11 +52,20 @@ def test_kria_that_only_reflects_is_its_own_inverse() -> None:
     assert torch.allclose(made_up.kria.turned(made_up.kria.turned(x, key), key), x, atol=0.01)
 
 
+def test_without_proportions_faces_are_as_they_are_rendered(pipeline: Pipeline, portrait: torch.Tensor) -> None:
+    identity, _ = pipeline.disentangle(pipeline.encode(portrait, pipeline.detect(portrait)))
+    bare, key = without(pipeline, ablation.no_proportions), Key(bytes(32))
+    assert not bare.anonymize_identity(identity, key).proportions.any()
+    assert pipeline.anonymize_identity(identity, key).proportions.all()
+    assert torch.equal(bare.anonymize_identity(identity, key).code, pipeline.anonymize_identity(identity, key).code)
+
+
 def test_without_identity_everybody_of_a_crowd_is_alike() -> None:
     made_up: Any = SimpleNamespace(kria=fitted_kria())
     ablation.identity_removed(made_up)
     codes = noise(6, 7, 32, seed=3)
-    removed = made_up.anonymize_identity(Identity(codes, codes, [[b"imprint"]] * 6, [False] * 6), None)
+    everybody = Identity(codes, codes, [[b"imprint"]] * 6, [False] * 6, as_rendered(6))
+    removed = made_up.anonymize_identity(everybody, None)
     for sign in (-1, 1):
         crowd = removed.code[made_up.kria.scored(codes).sign() == sign]
         assert len(crowd) > 1

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dbaf.errors import NoFaceError, PictureError
+from dbaf.faces.proportions import as_rendered
 from dbaf.keys import Key
 from dbaf.stages import Identity, Result
 
@@ -247,7 +248,7 @@ def test_progress_within_pictures_and_cancel(nodes: dict[str, Any], pipeline: An
 
 def codes(count: int, value: float) -> Identity:
     code = torch.full((count, 2, 512), float(value))
-    return Identity(code, code, [[]] * count, [False] * count)
+    return Identity(code, code, [[]] * count, [False] * count, as_rendered(count))
 
 
 def test_mix_identities(nodes: dict[str, Any]) -> None:
