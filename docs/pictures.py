@@ -20,6 +20,7 @@ from dbaf.faces import Selection, crop
 from dbaf.faces.choose import by_number
 from dbaf.faces.draw import draw_faces
 from dbaf.faces.mask import inner_mask, reach, to_square
+from dbaf.faces.proportions import as_rendered
 from dbaf.images import to_pil
 from dbaf.keys import Key
 from dbaf.mix import mix_identities
@@ -127,7 +128,7 @@ def main() -> None:
 
     mean = pipeline.generator.widen(pipeline.generator.mean_w[None])
     mean_attributes = pipeline.cid(mean)
-    mean_identity = Identity(mean - mean_attributes, mean, [[]], [False])
+    mean_identity = Identity(mean - mean_attributes, mean, [[]], [False], as_rendered(1))
     square = crop(person, face.quad, 256)
     seen = inner_mask(reach(to_square(face.mesh[:, :2], face.quad))[None].float(), 256)
     sealed = outlined(to_pil(saved), mask_regions(safe.mask))
