@@ -8,6 +8,7 @@ from made_up import in_a_mirror
 
 from dbaf.generators import load_generator
 from dbaf.generators.mobile import MobileGenerator
+from dbaf.keys import Key
 from dbaf.pipeline import Pipeline
 from dbaf.weights.bundle import bundle_folder
 
@@ -31,6 +32,18 @@ def person(generator: MobileGenerator, seed: int) -> torch.Tensor:
 @pytest.fixture(scope="session")
 def portrait(generator: MobileGenerator) -> torch.Tensor:
     return person(generator, 3)
+
+
+@pytest.fixture(scope="session")
+def small(portrait: torch.Tensor) -> torch.Tensor:
+    """The portrait at 256 px."""
+    return F.interpolate(portrait, size=256, mode="area")
+
+
+@pytest.fixture(scope="session")
+def key() -> Key:
+    """A key that everybody knows."""
+    return Key(bytes(range(32)))
 
 
 @pytest.fixture(scope="session")

@@ -4,24 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.faces.proportions import as_rendered
 from dbaf.keys import NONCE_BYTES, Key
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Identity
-
-
-@pytest.fixture(scope="module")
-def key() -> Key:
-    return Key(bytes(range(32)))
-
-
-@pytest.fixture(scope="module")
-def small(portrait: torch.Tensor) -> torch.Tensor:
-    """The portrait at 256 px."""
-    return F.interpolate(portrait, size=256, mode="area")
 
 
 def test_one_of_several_nonces_is_chosen_and_told(pipeline: Pipeline, small: torch.Tensor, key: Key) -> None:

@@ -14,11 +14,6 @@ from dbaf.stages import Identity, Result
 
 
 @pytest.fixture(scope="module")
-def key() -> Key:
-    return Key(bytes(range(32)))
-
-
-@pytest.fixture(scope="module")
 def anonymized(pipeline: Pipeline, group: torch.Tensor, key: Key) -> Result:
     return pipeline.anonymize(group, key)
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
 from dbaf.errors import NoFaceError
@@ -20,17 +19,6 @@ from dbaf.keys import NONCE_BYTES, Key, new_nonce
 from dbaf.pipeline import Pipeline
 from dbaf.stages import Identity, Result
 from dbaf.training import occluders
-
-
-@pytest.fixture(scope="module")
-def key() -> Key:
-    return Key(bytes(range(32)))
-
-
-@pytest.fixture(scope="module")
-def small(portrait: torch.Tensor) -> torch.Tensor:
-    """The portrait at 256 px."""
-    return F.interpolate(portrait, size=256, mode="area")
 
 
 @pytest.fixture(scope="module")

@@ -30,11 +30,6 @@ def tiny(folder: Path) -> Pipeline:
     return Pipeline.from_pretrained(str(folder), device="cpu")
 
 
-@pytest.fixture(scope="module")
-def key() -> Key:
-    return Key(bytes(range(32)))
-
-
 def test_there_and_back(tiny: Pipeline, portrait: torch.Tensor, key: Key) -> None:
     picture = torch.nn.functional.interpolate(portrait, size=320, mode="area")
     done: list[tuple[int, int]] = []
