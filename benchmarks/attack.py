@@ -97,8 +97,8 @@ def _main(pipeline: Pipeline, picture: torch.Tensor) -> list[Face]:
 
 
 def parts_of(kria: KRIA) -> tuple[list[int], list[int]]:
-    """Coordinates of each part, and how many directions of each change their sign under a key."""
-    return kria.ranks, [turn.turned for turn in kria.turns if isinstance(turn, KeyedTurn)]
+    """Coordinates of each part, and how many directions of each change their sign under a linked key."""
+    return kria.ranks, [turn.turned[False] for turn in kria.turns if isinstance(turn, KeyedTurn)]
 
 
 def measure(rows: torch.Tensor, gallery: torch.Tensor, ranks: Sequence[int], turned: Sequence[int]) -> dict[str, Any]:

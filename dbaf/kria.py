@@ -29,7 +29,7 @@ SHORT = 0.97  # of the limit: no new identity is further out, so a picture that 
 FARTHEST, USUAL = (1.3, 1.3, 1.4), 1.0
 PARTS = 3  # of the coordinates, each with its own part of the key: telling people apart best, less, and least
 RECOGNISED = 192  # numbers by which the recogniser of training, MobileFaceNet, tells faces apart
-TURNED = 0.7  # share of the dimensions of each part that a key reflects
+TURNED = (0.7, 0.6)  # share of the dimensions of each part that are reflected: by a linked key, by an unlinked one
 
 
 class KRIA(nn.Module):
@@ -70,6 +70,7 @@ class KRIA(nn.Module):
         key: torch.Tensor,
         back: bool = False,
         keep_looks: bool = True,
+        unlinked: bool = False,
     ) -> torch.Tensor:
         """Anonymize or recover.
 
@@ -78,13 +79,14 @@ class KRIA(nn.Module):
             key: latent keys, one w for each part of the coordinates [B, PARTS, dim].
             back: recover; exact for who is not further out than FARTHEST and whose new identity is short of the limit.
             keep_looks: keep perceived sex, age and origin; the same for there and back.
+            unlinked: the key is one of several to choose from; the same for there and back.
 
         Returns:
             Identity codes [B, L, dim].
         """
         return torch.cat(
             [
-                self._turned(one, its, self.crowd(one, keep_looks), back)
+                self._turned(one, its, self.crowd(one, keep_looks), back, unlinked)
                 for one, its in zip(identity.split(1), key.split(1), strict=True)
             ]
         )
@@ -121,13 +123,15 @@ class KRIA(nn.Module):
         """The mean identity code [1, L, dim] of the crowd that a code [1, L, dim] is like."""
         return self.mean + self.written(self.crowd(identity, True).centre)
 
-    def turned(self, x: torch.Tensor, key: torch.Tensor, back: bool = False) -> torch.Tensor:
+    def turned(self, x: torch.Tensor, key: torch.Tensor, back: bool = False, unlinked: bool = False) -> torch.Tensor:
         """Whitened coordinates x [B, rank] under keys [B, PARTS, dim], there or back: [B, rank]."""
         parts = zip(self.turns, x.split(self.ranks, 1), key.unbind(1), strict=True)
-        return torch.cat([turn(part, its, back) for turn, part, its in parts], 1)
+        return torch.cat([turn(part, its, back, unlinked) for turn, part, its in parts], 1)
 
-    def _turned(self, identity: torch.Tensor, key: torch.Tensor, crowd: "Crowd", back: bool) -> torch.Tensor:
-        x = self.turned(crowd.read(self.components(identity)), key, back)
+    def _turned(
+        self, identity: torch.Tensor, key: torch.Tensor, crowd: "Crowd", back: bool, unlinked: bool
+    ) -> torch.Tensor:
+        x = self.turned(crowd.read(self.components(identity)), key, back, unlinked)
         return self._with(identity, crowd, crowd.among_people(x) if back else x)
 
     def _with(self, identity: torch.Tensor, crowd: "Crowd", x: torch.Tensor) -> torch.Tensor:
@@ -182,8 +186,9 @@ class KeyedTurn(nn.Module):
 
     What lies in the key's subspace changes its sign. With half of the dimensions the new coordinates would not
     correlate with the old ones, over keys, nor with those under another key. The subspace has TURNED of them, since
-    what stays in a picture speaks for the old identity; with more, two keys' faces are too much alike. A random matrix
-    mixes the key and what it gives when its entries are passed on round and round: vectors that span the subspace.
+    what stays in a picture speaks for the old identity; with more, two keys' faces are too much alike. Of unlinked keys
+    one is chosen that leads away from the old identity, so fewer do. A random matrix mixes the key and what it gives
+    when its entries are passed on round and round: vectors that span the subspace.
     """
 
     key_centre: torch.Tensor
@@ -193,17 +198,17 @@ class KeyedTurn(nn.Module):
 
     def __init__(self, rank: int, stretch: float, move: float, limit: float, dim: int) -> None:
         super().__init__()
-        self.turned = round(TURNED * rank)
+        self.turned = [round(share * rank) for share in TURNED]
         self.stretch, self.move, self.limit = stretch, move, limit
         self.register_buffer("key_centre", torch.zeros(dim))
         self.register_buffer("key_scale", torch.ones(dim))
         self.register_buffer("mixer", torch.zeros(dim, rank))  # key -> a vector of the span
         self.register_buffer("mover", torch.zeros(dim, rank))  # key -> move, of unit variance over keys
 
-    def forward(self, x: torch.Tensor, key: torch.Tensor, back: bool) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, key: torch.Tensor, back: bool, unlinked: bool) -> torch.Tensor:
         """coordinates [B, rank], key [B, dim] -> [B, rank]."""
         key = (key - self.key_centre) / self.key_scale
-        span = torch.stack([key.roll(places, 1) for places in range(self.turned)], 1) @ self.mixer
+        span = torch.stack([key.roll(places, 1) for places in range(self.turned[unlinked])], 1) @ self.mixer
         basis = torch.linalg.qr(span.transpose(1, 2)).Q  # [B, rank, turned]
         move = self.move * (key @ self.mover)  # [B, rank]
         if back:

@@ -43,6 +43,7 @@ class MlpKRIA(nn.Module):
         key: torch.Tensor,
         back: bool = False,
         keep_looks: bool = True,
+        unlinked: bool = False,
     ) -> torch.Tensor:
         """Anonymize or recover.
 
@@ -50,7 +51,7 @@ class MlpKRIA(nn.Module):
             identity: identity codes I [B, L, dim].
             key: latent keys, one w for each style group [B, groups, dim].
             back: recover; the same network does that.
-            keep_looks: of no effect; what the network keeps, it has learnt.
+            keep_looks, unlinked: of no effect; what the network keeps, it has learnt.
 
         Returns:
             Identity codes [B, L, dim].

@@ -253,7 +253,7 @@ class Networks:
         """Identity codes [F, L, 512] there or back."""
         noise = key.latent_noise(nonce)[:, : self.generator.dim].to(self.device)  # a narrow generator takes less
         latent_key = self.generator.mapping(noise)[None]  # [1, groups, dim]
-        return torch.cat([self.kria(one, latent_key, back, keep_looks) for one in code.split(1)])
+        return torch.cat([self.kria(one, latent_key, back, keep_looks, nonce is not None) for one in code.split(1)])
 
     @torch.no_grad()
     def previewed(

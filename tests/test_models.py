@@ -68,6 +68,21 @@ def test_kria_leads_back_under_the_same_key_only() -> None:
 
 
 @torch.no_grad()
+def test_an_unlinked_key_turns_fewer_directions_and_leads_back() -> None:
+    kria = fitted_kria()
+    codes, keys = noise(3, 7, 32) / 30, noise(3, 3, 32)  # far from the limit
+    x = kria.coordinates(codes)
+    moved = kria.turned(torch.zeros_like(x), keys)
+    linked, unlinked = (
+        torch.cosine_similarity(kria.turned(x, keys, unlinked=unlinked) - moved, x) for unlinked in (False, True)
+    )
+    assert linked.mean() < unlinked.mean() - 0.1
+    hidden = kria(codes, keys, unlinked=True)
+    torch.testing.assert_close(kria(hidden, keys, back=True, unlinked=True), codes, atol=1e-4, rtol=0)
+    assert (kria(hidden, keys, back=True) - codes).abs().mean() > 1e-3
+
+
+@torch.no_grad()
 def test_who_looks_alike_is_read_off_codes() -> None:
     kria = fitted_kria()
     codes = noise(4, 7, 32)
