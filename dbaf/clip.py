@@ -32,6 +32,8 @@ HIDES = 0.5  # intersection over union of a face with one behind it of which not
 SAME = 0.65  # least cosine of the identity codes of a person who is back and of one who was there before
 
 Made = TypeVar("Made")
+Change = Callable[[list[Face], Identity, Attributes, list[int]], Identity]
+"""From the faces of a frame, and each person's number in the clip, to who they become."""
 Progress = Callable[[float], None]
 """Called with the number of frames that are done, in small steps, and again with the same number while the detector
 looks. What it raises ends the run."""
@@ -67,11 +69,11 @@ def anonymize_clip(
     """
     clip = _Clip(pipeline, refine_steps, progress, min_face, keep_looks)
 
-    def change(faces: list[Face], identity: Identity, attributes: Attributes) -> Identity:
+    def change(faces: list[Face], identity: Identity, attributes: Attributes, people: list[int]) -> Identity:
         nonlocal nonce
         if nonce is not None and not isinstance(nonce, bytes):
             nonce = pipeline.choose_nonce(faces, identity, attributes, key, nonce, keep_looks, stepped=clip.looked)
-        return pipeline.anonymize_identity(identity, key, nonce, imprint, keep_looks)
+        return pipeline.anonymize_identity(identity, key, nonce, imprint, keep_looks, people=people)
 
     for shot, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
         known = [*result.faces, *shot.spared]
@@ -97,8 +99,8 @@ def recover_clip(
     """
     clip = _Clip(pipeline, refine_steps, progress, min_face, keep_looks)
 
-    def change(_: list[Face], identity: Identity, __: Attributes) -> Identity:
-        return pipeline.recover_identity(identity, key, nonce, keep_looks=keep_looks)
+    def change(_: list[Face], identity: Identity, __: Attributes, people: list[int]) -> Identity:
+        return pipeline.recover_identity(identity, key, nonce, keep_looks=keep_looks, people=people)
 
     for _, result in clip.run(frames, faces, lambda shot: clip.render(shot, change)):
         yield result
@@ -251,7 +253,7 @@ class _Clip:
                     track.sightings[shot.number] = self.encode(shot.picture, face, lambda *_: self.looked())
                     shot.tracks.append(track)
 
-    def render(self, shot: Shot, change: Callable[[list[Face], Identity, Attributes], Identity]) -> Result:
+    def render(self, shot: Shot, change: Change) -> Result:
         """The result for a frame."""
         smoothed = [(track, *track.smoothed(shot.number)) for track in shot.tracks]
         smoothed.sort(key=lambda one: one[1].box[0] + one[1].box[2])  # left to right
@@ -261,15 +263,15 @@ class _Clip:
             latent = torch.cat([codes[:1] for _, _, codes in smoothed])  # [F, L, dim]
             code = torch.cat([codes[1:] for _, _, codes in smoothed])
             rest = latent - code
-            whose = torch.cat([self.who(track, shot).code for track, _, _ in smoothed])
-            code = self.pipeline.kria.hold(code, whose, self.keep_looks)
+            people = [self.who(track, shot) for track, _, _ in smoothed]
+            code = self.pipeline.kria.hold(code, torch.cat([person.code for person in people]), self.keep_looks)
             maps = [sighting.attributes.features for sighting in seen]
             fronts = [sighting.attributes.front for sighting in seen if sighting.attributes.front is not None]
             front = torch.cat(fronts) if fronts else None
             attributes = Attributes(rest, {px: torch.cat([one[px] for one in maps]) for px in maps[0]}, front)
             imprints = [found for sighting in seen for found in sighting.identity.imprints]
             who = Identity(code, latent, imprints, [False] * len(faces), as_rendered(len(faces)))
-            identity = change(faces, who, attributes)
+            identity = change(faces, who, attributes, [self.people.index(person) for person in people])
             made = self.pipeline.render(shot.picture, faces, identity, attributes, self.within, shot.spared, FAINT)
             whole = torch.cat([identity.whole(index, attributes) for index in range(len(faces))])
             return Result(made.picture, made.mask, made.owner, made.imprinted, faces, whole, identity.restored)

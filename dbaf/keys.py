@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -122,22 +123,25 @@ class Key:
         z = [normal_quantile((2 * (word >> 12) + 1) / 2**53) for word in words]
         return torch.tensor(z, dtype=torch.float32, device="cpu").view(3, 512)
 
-    def proportions(self, nonce: bytes | None = None) -> "torch.Tensor":
-        """Which way each of the proportions of a new face is moved, see `dbaf.faces.proportions`.
+    def proportions(self, nonce: bytes | None = None, people: Sequence[int] = (0,)) -> "torch.Tensor":
+        """Which way each of the proportions of new faces is moved, see `dbaf.faces.proportions`.
 
         Args:
             nonce: as for `latent_noise`.
+            people: the number of each in the picture, from 0, so that an unlinked picture's do not look like one
+                family. Linked, all have the same, since a person's number is another one in another picture.
 
         Returns:
-            [8] float32, each 1 or -1.
+            [len(people), 8] float32, each 1 or -1.
 
         Raises:
             SecretError: as `latent_noise`.
         """
         import torch
 
-        byte = self._derived("proportions", nonce)[0]
-        return torch.tensor([1.0 if byte >> bit & 1 else -1.0 for bit in range(8)])
+        drawn = self._derived("proportions", nonce)
+        own = [drawn[0 if nonce is None else number % len(drawn)] for number in people]
+        return torch.tensor([[1.0 if byte >> bit & 1 else -1.0 for bit in range(8)] for byte in own])
 
     def nonces_of(self, content: bytes, variation: int = 0) -> list[bytes]:
         """The nonces of a picture: as many as `new_nonces` gives, and the same ones every time. For callers that have

@@ -181,6 +181,7 @@ class Networks:
         imprint: bool = True,
         keep_looks: bool = True,
         held: Sequence[torch.Tensor | None] | None = None,
+        people: Sequence[int] | None = None,
     ) -> Identity:
         """KRIA under a key: F identities to those of other people.
 
@@ -190,6 +191,7 @@ class Networks:
             nonce: 16 bytes for an unlinked picture; None: linked, the key alone decides.
             imprint: seal the old W+ codes for `render` to hide in the new faces, if the model has a part for it.
             keep_looks, held: see `Pipeline.anonymize`.
+            people: for each face the person's number, see `Key.proportions`; None: 0, 1, 2 ...
 
         Raises:
             PictureError: a face holds an imprint. A second reflection would undo the first if the key were the same.
@@ -212,7 +214,7 @@ class Networks:
             pairs = zip(code.split(1), held, strict=True)
             code = torch.cat([a if b is None else self.kria.hold(a, b.to(a), keep_looks) for a, b in pairs])
         code = self._kria(code, key, nonce, False, keep_looks)
-        proportions = key.proportions(nonce).repeat(len(code), 1)
+        proportions = key.proportions(nonce, range(len(code)) if people is None else people)
         return Identity(code, identity.latent, sealed, [False] * len(sealed), proportions)
 
     @torch.no_grad()
@@ -223,6 +225,7 @@ class Networks:
         nonce: bytes | None = None,
         imprint: bool = True,
         keep_looks: bool = True,
+        people: Sequence[int] | None = None,
     ) -> Identity:
         """The inverse of `anonymize_identity`: from the imprint where it opens, else by KRIA from the looks.
 
@@ -231,12 +234,12 @@ class Networks:
         Args:
             identity: of F faces.
             key: the secret.
-            nonce, keep_looks: as they were for `anonymize_identity`; imprints need neither.
+            nonce, keep_looks, people: as they were for `anonymize_identity`; imprints need none of them.
             imprint: False leaves imprints aside.
         """
         code, latent = self._kria(identity.code, key, nonce, True, keep_looks), identity.latent.clone()
         restored, coder = [False] * len(code), self.latent_code
-        proportions = -key.proportions(nonce).repeat(len(code), 1)
+        proportions = -key.proportions(nonce, range(len(code)) if people is None else people)
         for index, found in enumerate(identity.imprints if imprint else []):
             for sealed in found:
                 packed = open_imprint(sealed, key, coder.digest) if coder else None

@@ -37,6 +37,7 @@ class Film:
         self.kria = SimpleNamespace(hold=lambda identity, held, keep_looks: held)
         self.finder = SimpleNamespace(retrace=self.retrace)
         self.codes: list[torch.Tensor] = []  # identities that were rendered, [F, 4, 16] a frame
+        self.people: list[list[int]] = []  # and whose they are
         self.suspected: list[Face] = []
         self.imprint: bytes | None = None
 
@@ -68,8 +69,9 @@ class Film:
         return who, Attributes(encoding.latent * 0.1, encoding.features)
 
     def anonymize_identity(
-        self, identity: Identity, key: Key, nonce: bytes | None, imprint: bool, keep_looks: bool
+        self, identity: Identity, key: Key, nonce: bytes | None, imprint: bool, keep_looks: bool, people: list[int]
     ) -> Identity:
+        self.people.append(people)
         if any(identity.imprints):
             raise PictureError("Already pseudonymised")
         none: list[list[bytes]] = [[]] * len(identity.code)
@@ -140,6 +142,7 @@ def test_everybody_keeps_one_identity_though_they_cross() -> None:
         apart = 300 - 12 * number
         if abs(apart) > 10:
             assert torch.equal(pair[0], first if apart > 0 else second)
+            assert film.people[number] == ([0, 1] if apart > 0 else [1, 0])
         assert results[number].faces[0].box[0] <= results[number].faces[1].box[0]
     assert len(codes(film).unique(dim=0)) == 2
 

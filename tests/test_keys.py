@@ -48,7 +48,8 @@ def test_vectors(vector: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert z.shape == (3, 512)
         assert z[:, :4].tolist() == vector["z_first"]
         assert hashlib.sha256(z.numpy().astype("<f4").tobytes()).hexdigest() == vector["z_sha256"]
-        assert key.proportions(nonce_of(vector)).tolist() == [float(f"{way}1") for way in vector["proportions"]]
+        ways = [[float(f"{way}1") for way in one] for one in vector["proportions"]]
+        assert key.proportions(nonce_of(vector), [0, 1, 33]).tolist() == [*ways, ways[1]]
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["name"])
@@ -61,8 +62,9 @@ def test_second_implementation_from_the_documentation_agrees(vector: dict) -> No
     inverse = statistics.NormalDist().inv_cdf
     z = np.array([inverse((2 * (w >> 12) + 1) / 2**53) for w in words])
     assert hashlib.sha256(z.astype("<f4").tobytes()).hexdigest() == vector["z_sha256"]
-    byte = hkdf(master, nonce or b"", label.replace(b"latent", b"proportions"))[0]
-    assert "".join("+" if byte >> bit & 1 else "-" for bit in range(8)) == vector["proportions"]
+    drawn = hkdf(master, nonce or b"", label.replace(b"latent", b"proportions"))
+    for byte, ways in zip(drawn if nonce else drawn[:1] * 2, vector["proportions"], strict=False):
+        assert "".join("+" if byte >> bit & 1 else "-" for bit in range(8)) == ways
 
 
 @given(st.integers(0, 2**52 - 1))
@@ -101,11 +103,12 @@ def test_latents_are_standard_normal_and_differ_between_keys_and_nonces() -> Non
     assert (key.latent_noise() == draws[0]).all()
 
 
-def test_proportions_go_either_way_and_differ_between_keys_and_nonces() -> None:
+def test_proportions_go_either_way_and_differ_between_keys_nonces_and_people() -> None:
     key = Key(bytes(32))
     drawn = [*(key.proportions(bytes([n]) * NONCE_BYTES) for n in range(100)), key.proportions()]
     drawn += [Key(bytes([n]) * 32).proportions() for n in range(1, 100)]
-    ways = np.stack([one.numpy() for one in drawn])  # [200, 8]
+    drawn += [key.proportions(bytes(NONCE_BYTES), range(1, 32))]
+    ways = np.concatenate([one.numpy() for one in drawn])  # [231, 8]
     assert set(ways.flatten().tolist()) == {1.0, -1.0}
     assert abs(ways.mean(0)).max() < 0.25
     assert abs(np.corrcoef(ways.T) - np.eye(ways.shape[1])).max() < 0.25

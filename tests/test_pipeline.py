@@ -97,7 +97,7 @@ def test_the_key_changes_proportions_and_leaves_the_eyes_in_place(
     (face,) = faces = pipeline.detect(small)
     identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
     new = pipeline.anonymize_identity(identity, key, imprint=False)
-    assert torch.equal(new.proportions, key.proportions()[None])
+    assert torch.equal(new.proportions, key.proportions())
     longer, seen = as_rendered(1), []
     longer[0, 0] = 1
     for proportions in (longer, -longer):
@@ -109,6 +109,19 @@ def test_the_key_changes_proportions_and_leaves_the_eyes_in_place(
     whole = pipeline.anonymize(small, key, imprint=False).picture
     assert torch.equal(whole, pipeline.render(small, faces, new, attributes).picture)
     assert not torch.equal(whole, pipeline.render(small, faces, replace(new, proportions=longer), attributes).picture)
+
+
+def test_people_of_an_unlinked_picture_have_proportions_of_their_own(
+    pipeline: Pipeline, group: torch.Tensor, key: Key
+) -> None:
+    identity, _ = pipeline.disentangle(pipeline.encode(group, pipeline.detect(group)))
+    nonce = bytes(NONCE_BYTES)
+    unlinked, linked = (pipeline.anonymize_identity(identity, key, which).proportions for which in (nonce, None))
+    assert torch.equal(unlinked, key.proportions(nonce, [0, 1, 2]))
+    assert len(unlinked.unique(dim=0)) == 3
+    assert len(linked.unique(dim=0)) == 1
+    back = pipeline.recover_identity(identity, key, nonce)
+    assert torch.equal(back.proportions, -unlinked)
 
 
 def test_even_from_the_looks_the_right_key_comes_closer(pipeline: Pipeline, group: torch.Tensor) -> None:
