@@ -98,7 +98,7 @@ def _main(pipeline: Pipeline, picture: torch.Tensor) -> list[Face]:
 
 def parts_of(kria: KRIA) -> tuple[list[int], list[int]]:
     """Coordinates of each part, and how many directions of each change their sign under a linked key."""
-    return kria.ranks, [turn.turned[False] for turn in kria.turns if isinstance(turn, KeyedTurn)]
+    return kria.ranks, [turn.flips(unlinked=False) for turn in kria.turns if isinstance(turn, KeyedTurn)]
 
 
 def measure(rows: torch.Tensor, gallery: torch.Tensor, ranks: Sequence[int], turned: Sequence[int]) -> dict[str, Any]:

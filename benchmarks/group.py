@@ -2,8 +2,9 @@
 
     python benchmarks/group.py --lfw LFW --count 60 --out benchmarks/group.json
 
-LFW: a folder a person, photos in it; people that training has not seen. A picture is four photos of four people, two by
-two. It is pseudonymised as users do it, unlinked and linked, under public keys, and judged as a saved PNG.
+LFW: a folder a person, photos of one size in it; people that training has not seen. A picture is four photos of four
+people, two by two. It is pseudonymised as users do it, unlinked and linked, under public keys, and judged as a saved
+PNG.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from typing import Any
 import torch
 
 from dbaf.evaluation.dataset import SEED, Photo, photos_in
+from dbaf.evaluation.examine import face_at
 from dbaf.evaluation.methods import linked_key, public_key, through_png
 from dbaf.evaluation.recogniser import Dlib
 from dbaf.evaluation.report import write_json
 from dbaf.evaluation.verification import share
-from dbaf.faces import main_face
+from dbaf.faces.face import Face
 from dbaf.images import read_picture
 from dbaf.pipeline import Pipeline
 from dbaf.progress import progress_bar
@@ -35,8 +37,7 @@ def main() -> None:
     whose: list[str] = []
     with progress_bar("group", len(photos) // 4) as (update, _):
         for number in range(len(photos) // 4):
-            four = [read_picture(photo.path).rgb for photo in photos[4 * number : 4 * number + 4]]
-            picture = two_by_two(four)
+            picture = two_by_two([read_picture(photo.path).rgb for photo in photos[4 * number : 4 * number + 4]])
             found = pipeline.detect(picture)
             nonces = public_key().nonces_of(b"group %d" % number)
             saved = {
@@ -44,11 +45,10 @@ def main() -> None:
                 "unlinked": through_png(pipeline.anonymize(picture, public_key(), nonces).picture),
                 "linked": through_png(pipeline.anonymize(picture, linked_key(number)).picture),
             }
-            places = [points.mean(0) for points in main_points(pipeline, four)]
+            people = main_faces(found, *picture.shape[2:])
             for name, one in saved.items():
-                faces = [face.points for face in (found if name == "originals" else pipeline.detect(one))]
-                own = [min(faces, key=lambda points, at=at: float((points.mean(0) - at).norm())) for at in places]  # type: ignore[misc]
-                rows = [judge.embed(one, points) for points in own]
+                seen = found if name == "originals" else pipeline.detect(one)
+                rows = [judge.embed(one, (face_at(seen, place) or place).points) for place in people]
                 hits[name] += [float((a - b).norm()) <= threshold for a, b in combinations(rows, 2)]
             whose += [str(number)] * (len(hits["originals"]) - len(whose))
             update(number + 1, len(photos) // 4, photos[4 * number].label)
@@ -77,15 +77,15 @@ def two_by_two(four: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat([torch.cat(list(four[:2]), 3), torch.cat(list(four[2:]), 3)], 2)
 
 
-def main_points(pipeline: Pipeline, four: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """The five points [5, 2], in pixels of `two_by_two`, of each tile's main face, if it has one."""
-    points = []
-    for index, tile in enumerate(four):
-        if faces := pipeline.detect(tile):
-            height, width = tile.shape[2:]
-            corner = torch.tensor([index % 2 * width, index // 2 * height])
-            points.append(main_face(faces, tile).points + corner)
-    return points
+def main_faces(found: Sequence[Face], height: int, width: int) -> list[Face]:
+    """Of the faces in a picture of four, `height` x `width` pixels, in each quarter that nearest its middle."""
+    people = []
+    for x, y in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        middle = torch.tensor([(2 * x + 1) * width / 4, (2 * y + 1) * height / 4])
+        away = [(face.points.mean(0) - middle).abs() for face in found]
+        inside = [(float(d.norm()), index) for index, d in enumerate(away) if d[0] < width / 4 and d[1] < height / 4]
+        people += [found[index] for _, index in sorted(inside)[:1]]
+    return people
 
 
 def parse() -> argparse.Namespace:

@@ -33,7 +33,7 @@ SAME = 0.65  # least cosine of the identity codes of a person who is back and of
 
 Made = TypeVar("Made")
 Change = Callable[[list[Face], Identity, Attributes, list[int]], Identity]
-"""From the faces of a frame, and each person's number in the clip, to who they become."""
+"""From the faces of a frame, and each person's number in the clip, from 0, to who they become."""
 Progress = Callable[[float], None]
 """Called with the number of frames that are done, in small steps, and again with the same number while the detector
 looks. What it raises ends the run."""

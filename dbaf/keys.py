@@ -123,13 +123,13 @@ class Key:
         z = [normal_quantile((2 * (word >> 12) + 1) / 2**53) for word in words]
         return torch.tensor(z, dtype=torch.float32, device="cpu").view(3, 512)
 
-    def proportions(self, nonce: bytes | None = None, people: Sequence[int] = (0,)) -> "torch.Tensor":
+    def proportions(self, nonce: bytes | None, people: Sequence[int]) -> "torch.Tensor":
         """Which way each of the proportions of new faces is moved, see `dbaf.faces.proportions`.
 
         Args:
             nonce: as for `latent_noise`.
-            people: the number of each in the picture, from 0, so that an unlinked picture's do not look like one
-                family. Linked, all have the same, since a person's number is another one in another picture.
+            people: the number of each in the picture or clip, from 0, so that those of an unlinked one do not look
+                like one family. Linked, all have the same, since a person's number is another one in another picture.
 
         Returns:
             [len(people), 8] float32, each 1 or -1.

@@ -29,7 +29,7 @@ SHORT = 0.97  # of the limit: no new identity is further out, so a picture that 
 FARTHEST, USUAL = (1.3, 1.3, 1.4), 1.0
 PARTS = 3  # of the coordinates, each with its own part of the key: telling people apart best, less, and least
 RECOGNISED = 192  # numbers by which the recogniser of training, MobileFaceNet, tells faces apart
-TURNED = (0.7, 0.6)  # share of the dimensions of each part that are reflected: by a linked key, by an unlinked one
+LINKED, UNLINKED = 0.7, 0.6  # share of the dimensions of each part that a key reflects
 
 
 class KRIA(nn.Module):
@@ -79,7 +79,7 @@ class KRIA(nn.Module):
             key: latent keys, one w for each part of the coordinates [B, PARTS, dim].
             back: recover; exact for who is not further out than FARTHEST and whose new identity is short of the limit.
             keep_looks: keep perceived sex, age and origin; the same for there and back.
-            unlinked: the key is one of several to choose from; the same for there and back.
+            unlinked: the key is a nonce's, of which one is chosen that hides well; the same for there and back.
 
         Returns:
             Identity codes [B, L, dim].
@@ -185,10 +185,10 @@ class KeyedTurn(nn.Module):
     """Reflects, stretches, moves and limits some of the whitened coordinates: a part of them.
 
     What lies in the key's subspace changes its sign. With half of the dimensions the new coordinates would not
-    correlate with the old ones, over keys, nor with those under another key. The subspace has TURNED of them, since
+    correlate with the old ones, over keys, nor with those under another key. The subspace has LINKED of them, since
     what stays in a picture speaks for the old identity; with more, two keys' faces are too much alike. Of unlinked keys
-    one is chosen that leads away from the old identity, so fewer do. A random matrix mixes the key and what it gives
-    when its entries are passed on round and round: vectors that span the subspace.
+    one is chosen that leads away from the old identity, so UNLINKED do, which gives more natural faces. A random matrix
+    mixes the key and what it gives when its entries are passed on round and round: vectors that span the subspace.
     """
 
     key_centre: torch.Tensor
@@ -198,17 +198,20 @@ class KeyedTurn(nn.Module):
 
     def __init__(self, rank: int, stretch: float, move: float, limit: float, dim: int) -> None:
         super().__init__()
-        self.turned = [round(share * rank) for share in TURNED]
         self.stretch, self.move, self.limit = stretch, move, limit
         self.register_buffer("key_centre", torch.zeros(dim))
         self.register_buffer("key_scale", torch.ones(dim))
         self.register_buffer("mixer", torch.zeros(dim, rank))  # key -> a vector of the span
         self.register_buffer("mover", torch.zeros(dim, rank))  # key -> move, of unit variance over keys
 
+    def flips(self, unlinked: bool) -> int:
+        """How many directions change their sign."""
+        return round((UNLINKED if unlinked else LINKED) * self.mixer.shape[1])
+
     def forward(self, x: torch.Tensor, key: torch.Tensor, back: bool, unlinked: bool) -> torch.Tensor:
         """coordinates [B, rank], key [B, dim] -> [B, rank]."""
         key = (key - self.key_centre) / self.key_scale
-        span = torch.stack([key.roll(places, 1) for places in range(self.turned[unlinked])], 1) @ self.mixer
+        span = torch.stack([key.roll(places, 1) for places in range(self.flips(unlinked))], 1) @ self.mixer
         basis = torch.linalg.qr(span.transpose(1, 2)).Q  # [B, rank, turned]
         move = self.move * (key @ self.mover)  # [B, rank]
         if back:

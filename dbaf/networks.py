@@ -191,7 +191,7 @@ class Networks:
             nonce: 16 bytes for an unlinked picture; None: linked, the key alone decides.
             imprint: seal the old W+ codes for `render` to hide in the new faces, if the model has a part for it.
             keep_looks, held: see `Pipeline.anonymize`.
-            people: for each face the person's number, see `Key.proportions`; None: 0, 1, 2 ...
+            people: for each face the person's number, from 0, see `Key.proportions`; None: 0, 1, 2 ...
 
         Raises:
             PictureError: a face holds an imprint. A second reflection would undo the first if the key were the same.
@@ -234,7 +234,8 @@ class Networks:
         Args:
             identity: of F faces.
             key: the secret.
-            nonce, keep_looks, people: as they were for `anonymize_identity`; imprints need none of them.
+            nonce, keep_looks, people: as they were for `anonymize_identity`; imprints need none of them. People who
+                change places in between, or one who is missed, get others' proportions back.
             imprint: False leaves imprints aside.
         """
         code, latent = self._kria(identity.code, key, nonce, True, keep_looks), identity.latent.clone()

@@ -43,7 +43,7 @@ class Pipeline(Networks):
             key: the secret.
             nonce: None: linked, the same person gets the same new face in every picture; 16 bytes from
                 `dbaf.keys.new_nonce`: unlinked, and recovery needs them; several, from `dbaf.keys.new_nonces`: the one
-                that `choose_nonce` takes, and `Result.nonce` tells.
+                that `choose_nonce` takes, and `Result.nonce` tells. It hides better than a single one.
             refine_steps: see `encode`.
             progress: called with (done, total) after each face is encoded, each refinement step, each face's preview
                 under a nonce and each rendered face, and with the same numbers again while the detector looks. What it
@@ -68,7 +68,7 @@ class Pipeline(Networks):
             half = self._disentangled(image, refine_steps, progress, min_face, faces, min(PREVIEWED, len(nonce)))
             who = half.faces.chosen, half.identity, half.attributes
             nonce = self.choose_nonce(*who, key, nonce, keep_looks, held, half.stepped)
-        identity = self.anonymize_identity(half.identity, key, nonce, imprint, keep_looks, held)
+        identity = self.anonymize_identity(half.identity, key, nonce, imprint, keep_looks, held, half.faces.places)
         result = self._rendered(half, identity)
         result.nonce = nonce
         known = result.faces if faces is None else faces.found  # a spared face was not missed
@@ -146,7 +146,8 @@ class Pipeline(Networks):
 
         for steps in dict.fromkeys((0, refine_steps)):  # refinement adds nothing to what imprints say
             half = self._disentangled(image, steps, progress, min_face, faces)
-            identity = self.recover_identity(half.identity, key, nonce, keep_looks=keep_looks)
+            people = half.faces.places
+            identity = self.recover_identity(half.identity, key, nonce, keep_looks=keep_looks, people=people)
             result = self._rendered(half, identity)
             if all(result.restored):
                 break

@@ -105,8 +105,8 @@ def test_latents_are_standard_normal_and_differ_between_keys_and_nonces() -> Non
 
 def test_proportions_go_either_way_and_differ_between_keys_nonces_and_people() -> None:
     key = Key(bytes(32))
-    drawn = [*(key.proportions(bytes([n]) * NONCE_BYTES) for n in range(100)), key.proportions()]
-    drawn += [Key(bytes([n]) * 32).proportions() for n in range(1, 100)]
+    drawn = [*(key.proportions(bytes([n]) * NONCE_BYTES, [0]) for n in range(100)), key.proportions(None, [0])]
+    drawn += [Key(bytes([n]) * 32).proportions(None, [0]) for n in range(1, 100)]
     drawn += [key.proportions(bytes(NONCE_BYTES), range(1, 32))]
     ways = np.concatenate([one.numpy() for one in drawn])  # [231, 8]
     assert set(ways.flatten().tolist()) == {1.0, -1.0}
@@ -116,9 +116,10 @@ def test_proportions_go_either_way_and_differ_between_keys_nonces_and_people() -
 
 @pytest.mark.parametrize("nonce", [b"", bytes(15), bytes(17)])
 def test_nonce_of_another_length_is_refused(nonce: bytes) -> None:
-    for use in (Key.generate().latent_noise, Key.generate().proportions):
-        with pytest.raises(SecretError, match="16 bytes"):
-            use(nonce)
+    with pytest.raises(SecretError, match="16 bytes"):
+        Key.generate().latent_noise(nonce)
+    with pytest.raises(SecretError, match="16 bytes"):
+        Key.generate().proportions(nonce, [0])
 
 
 def test_saved_key_comes_back_and_is_never_overwritten(tmp_path: Path) -> None:

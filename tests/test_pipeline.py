@@ -97,7 +97,7 @@ def test_the_key_changes_proportions_and_leaves_the_eyes_in_place(
     (face,) = faces = pipeline.detect(small)
     identity, attributes = pipeline.disentangle(pipeline.encode(small, faces))
     new = pipeline.anonymize_identity(identity, key, imprint=False)
-    assert torch.equal(new.proportions, key.proportions())
+    assert torch.equal(new.proportions, key.proportions(None, [0]))
     longer, seen = as_rendered(1), []
     longer[0, 0] = 1
     for proportions in (longer, -longer):
@@ -122,6 +122,30 @@ def test_people_of_an_unlinked_picture_have_proportions_of_their_own(
     assert len(linked.unique(dim=0)) == 1
     back = pipeline.recover_identity(identity, key, nonce)
     assert torch.equal(back.proportions, -unlinked)
+
+
+def test_a_face_becomes_the_same_one_whoever_else_is_chosen(pipeline: Pipeline, group: torch.Tensor, key: Key) -> None:
+    """Its proportions are those of its place among all faces, spared ones, too; recovery counts in the same way."""
+    nonce, found = bytes(NONCE_BYTES), pipeline.detect(group)
+    everybody = pipeline.anonymize(group, key, nonce, imprint=False)
+    last = Selection(found, [face is found[-1] for face in found])
+    one = pipeline.anonymize(group, key, nonce, imprint=False, faces=last)
+    its = one.owner == 0
+    assert its.sum() > 1000
+    assert (one.picture - everybody.picture)[its.expand_as(group)].abs().max() < 1e-4
+
+
+def test_nonces_keep_their_share_of_directions_there_and_back(
+    pipeline: Pipeline, group: torch.Tensor, key: Key
+) -> None:
+    identity, _ = pipeline.disentangle(pipeline.encode(group, pipeline.detect(group)))
+    for nonce in (None, bytes(NONCE_BYTES)):
+        new = pipeline.anonymize_identity(identity, key, nonce, imprint=False)
+        latent = pipeline.generator.mapping(key.latent_noise(nonce))[None]
+        by_hand = [pipeline.kria(code, latent, unlinked=nonce is not None) for code in identity.code.split(1)]
+        assert torch.equal(new.code, torch.cat(by_hand))
+        back = pipeline.recover_identity(new, key, nonce).code
+        assert (back - identity.code).norm() < 0.1 * (new.code - identity.code).norm()
 
 
 def test_even_from_the_looks_the_right_key_comes_closer(pipeline: Pipeline, group: torch.Tensor) -> None:

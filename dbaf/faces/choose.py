@@ -42,6 +42,11 @@ class Selection:
         return self.people or list(range(1, len(self.found) + 1))
 
     @property
+    def places(self) -> list[int]:
+        """Where each chosen face stands among all, from 0."""
+        return [place for place, taken in enumerate(self.taken) if taken]
+
+    @property
     def chosen(self) -> list[Face]:
         """The faces to work on, left to right."""
         return [face for face, taken in zip(self.found, self.taken, strict=True) if taken]

@@ -9,13 +9,10 @@ from dbaf.evaluation.dataset import Photo
 from dbaf.faces.face import Face
 
 
-class OneFace:
-    """Finds a face in the middle of every picture that is not black."""
-
-    def detect(self, picture: torch.Tensor) -> list[Face]:
-        middle = torch.tensor([picture.shape[3], picture.shape[2]]) / 2
-        points = middle + torch.tensor([[-3.0, -3], [3, -3], [0, 0], [-2, 3], [2, 3]])
-        return [Face((0, 0, 9, 9), 1.0, points, torch.zeros(468, 3))] if picture.max() > -1 else []
+def face(x: float, y: float) -> Face:
+    return Face(
+        (x - 5, y - 5, x + 5, y + 5), 1.0, torch.tensor([[float(x), float(y)]]).repeat(5, 1), torch.zeros(468, 3)
+    )
 
 
 def test_everybody_is_there_once_and_the_same_every_time() -> None:
@@ -27,9 +24,8 @@ def test_everybody_is_there_once_and_the_same_every_time() -> None:
     assert len(group.strangers(photos, 99)) == 5
 
 
-def test_points_are_those_of_the_whole_picture() -> None:
-    tiles = [torch.full((1, 3, 20, 30), value) for value in (0.0, 0.1, -1.0, 0.2)]
-    picture = group.two_by_two(tiles)
-    assert picture.shape == (1, 3, 40, 60)
-    middles = torch.stack([points.mean(0) for points in group.main_points(OneFace(), tiles)])
-    assert torch.allclose(middles, torch.tensor([[15.0, 10], [45, 10], [45, 30]]))  # nobody is in the third
+def test_of_each_quarter_the_face_in_its_middle_counts() -> None:
+    picture = group.two_by_two([torch.full((1, 3, 20, 30), float(number)) for number in range(4)])
+    assert [float(picture[0, 0, y, x]) for y in (10, 30) for x in (15, 45)] == [0, 1, 2, 3]
+    found = [face(16, 9), face(29, 1), face(31, 2), face(50, 33)]
+    assert group.main_faces(found, 40, 60) == [found[0], found[2], found[3]]  # nobody in the third quarter
