@@ -2,7 +2,8 @@
 
 Under one key alone, the new faces of two photographs of a person are alike only as far as the encoder sees the same in
 both. Of an album, every picture is looked at before the first is rendered. A face recogniser tells who is who, and
-what a key turns of a person's identity codes is their mean over the album; the rest stays each photograph's own.
+what a key turns of a person's identity codes is their mean over the album; the rest stays each photograph's own. The
+same mean says which way proportions are moved, so that two people of an album do not look like one family.
 
 The recogniser is dlib's, which `dbaf.evaluation` judges by as well: here it groups the originals, and has no part in
 what the new faces look like.
@@ -42,7 +43,7 @@ class Album:
         self.pipeline, self.min_face = pipeline, min_face
         self.recogniser = Dlib()
         self.seen: list[Seen] = []
-        self.means: list[torch.Tensor | None] | None = None
+        self.means: list[torch.Tensor] | None = None
 
     @torch.no_grad()
     def look(
@@ -71,27 +72,24 @@ class Album:
         self.seen += seen
         self.means = None
 
-    def held(self, source: Hashable) -> list[torch.Tensor | None]:
-        """For each face of a picture, left to right, the mean identity code [1, L, dim] of the person over the album;
-        None for who is in no other picture, whose new face is then the same as without an album."""
+    def held(self, source: Hashable) -> list[torch.Tensor]:
+        """For each face of a picture, left to right, the person's mean identity code [1, L, dim] over the album."""
         if self.means is None:
             self.means = self._means()
         return [mean for one, mean in zip(self.seen, self.means, strict=True) if one.source == source]
 
-    def _means(self) -> list[torch.Tensor | None]:
+    def _means(self) -> list[torch.Tensor]:
         if not self.seen:
             return []
         pictures = {source: number for number, source in enumerate(dict.fromkeys(one.source for one in self.seen))}
         embeddings = torch.stack([one.embedding for one in self.seen])
         people = same_people(embeddings, [pictures[one.source] for one in self.seen])
-        means: list[torch.Tensor | None] = [None] * len(people)
+        means: dict[int, torch.Tensor] = {}
         for members in people_of(people):
-            if len(members) > 1:
-                codes = torch.stack([self.seen[index].code for index in members]).double()
-                mean = codes.mean(0, keepdim=True).float()  # in fp64 the order does not show
-                for index in members:
-                    means[index] = mean
-        return means
+            codes = torch.stack([self.seen[index].code for index in members]).double()
+            mean = codes.mean(0, keepdim=True).float()  # in fp64 the order does not show
+            means |= dict.fromkeys(members, mean)
+        return [means[index] for index in range(len(people))]
 
 
 def people_of(people: list[int]) -> list[list[int]]:

@@ -114,14 +114,7 @@ class Key:
         Raises:
             SecretError: the nonce has another length, or the key was wiped.
         """
-        import torch
-
-        stream_key = self._derived("latent", nonce)
-        count = 3 * 512
-        stream = Cipher(ChaCha20(stream_key, bytes(16)), mode=None).encryptor().update(bytes(8 * count))
-        words = struct.unpack(f"<{count}Q", stream)
-        z = [normal_quantile((2 * (word >> 12) + 1) / 2**53) for word in words]
-        return torch.tensor(z, dtype=torch.float32, device="cpu").view(3, 512)
+        return _normal(self._derived("latent", nonce), 3, 512)
 
     def proportions(self, nonce: bytes | None, people: Sequence[int]) -> "torch.Tensor":
         """Which way each of the proportions of new faces is moved, see `dbaf.faces.proportions`.
@@ -129,7 +122,8 @@ class Key:
         Args:
             nonce: as for `latent_noise`.
             people: the number of each in the picture or clip, from 0, so that those of an unlinked one do not look
-                like one family. Linked, all have the same, since a person's number is another one in another picture.
+                like one family. Linked, all have the same, since a person's number is another one in another picture;
+                but see `proportions_of`.
 
         Returns:
             [len(people), 8] float32, each 1 or -1.
@@ -142,6 +136,26 @@ class Key:
         drawn = self._derived("proportions", nonce)
         own = [drawn[0 if nonce is None else number % len(drawn)] for number in people]
         return torch.tensor([[1.0 if byte >> bit & 1 else -1.0 for bit in range(8)] for byte in own])
+
+    def proportions_of(self, coordinates: "torch.Tensor") -> "torch.Tensor":
+        """As `proportions`, linked, for people of an album, who are known: they go by who it is, so that two people do
+        not look like one family. Each is moved one way or the other by on which side of a plane that the key draws the
+        coordinates lie, so that most stay as they are when the album grows.
+
+        Args:
+            coordinates: [F, D], of mean 0 over people.
+
+        Returns:
+            [F, 8] float32, each 1 or -1.
+
+        Raises:
+            SecretError: the key was wiped.
+        """
+        import torch
+
+        planes = _normal(derive(self._bytes(), None, b"dbaf/1/proportions/album"), 8, coordinates.shape[1])
+        sides = coordinates.double().cpu() @ planes.double().T
+        return torch.where(sides < 0, -1.0, 1.0).float()
 
     def nonces_of(self, content: bytes, variation: int = 0) -> list[bytes]:
         """The nonces of a picture: as many as `new_nonces` gives, and the same ones every time. For callers that have
@@ -214,6 +228,17 @@ class Key:
         )
 
     __reduce_ex__ = __reduce__ = __getstate__ = __copy__ = __deepcopy__ = _refuse
+
+
+def _normal(secret: bytes, rows: int, columns: int) -> "torch.Tensor":
+    """[rows, columns] float32 ~ N(0, I) of 32 secret bytes, the same on every platform."""
+    import torch
+
+    count = rows * columns
+    stream = Cipher(ChaCha20(secret, bytes(16)), mode=None).encryptor().update(bytes(8 * count))
+    words = struct.unpack(f"<{count}Q", stream)
+    z = [normal_quantile((2 * (word >> 12) + 1) / 2**53) for word in words]
+    return torch.tensor(z, dtype=torch.float32, device="cpu").view(rows, columns)
 
 
 def new_key_file(path: Path | str, passphrase: str | None = None, weak: bool = False) -> None:

@@ -105,6 +105,10 @@ class KRIA(nn.Module):
         """The whitened coordinates [B, rank] that a key turns, of identity codes [B, L, dim], each's own."""
         return torch.cat([self.crowd(one, True).read(self.components(one)) for one in identity.split(1)])
 
+    def telling(self, identity: torch.Tensor) -> torch.Tensor:
+        """Those of the coordinates of codes [B, L, dim] that tell people apart best: [B, n], of mean 0 over people."""
+        return self.coordinates(identity)[:, : self.ranks[0]]
+
     def resemblance(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """How alike people look to a face recogniser, by their identity codes [B, L, dim]: cosines [B]."""
         return F.cosine_similarity(self.components(one) @ self.recognised, self.components(other) @ self.recognised)

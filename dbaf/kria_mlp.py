@@ -67,6 +67,10 @@ class MlpKRIA(nn.Module):
         """As `KRIA.hold`; an MLP turns the whole code."""
         return held
 
+    def telling(self, identity: torch.Tensor) -> torch.Tensor:
+        """As `KRIA.telling`, but the codes' mean over the styles, which need not be 0 over people."""
+        return identity.mean(1)
+
     def resemblance(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
         """As `KRIA.resemblance`, but by the codes themselves."""
         return F.cosine_similarity(one.flatten(1), other.flatten(1))

@@ -180,7 +180,7 @@ class Networks:
         nonce: bytes | None = None,
         imprint: bool = True,
         keep_looks: bool = True,
-        held: Sequence[torch.Tensor | None] | None = None,
+        held: Sequence[torch.Tensor] | None = None,
         people: Sequence[int] | None = None,
     ) -> Identity:
         """KRIA under a key: F identities to those of other people.
@@ -209,12 +209,12 @@ class Networks:
                 [seal_imprint(coder.pack(code, length), key, digest) for length in coder.lengths]
                 for code in identity.latent
             ]
-        code = identity.code
+        code, proportions = identity.code, key.proportions(nonce, range(len(sealed)) if people is None else people)
         if held is not None:
-            pairs = zip(code.split(1), held, strict=True)
-            code = torch.cat([a if b is None else self.kria.hold(a, b.to(a), keep_looks) for a, b in pairs])
+            whose = torch.cat([one.to(code) for one in held])
+            code = self.kria.hold(code, whose, keep_looks)
+            proportions = key.proportions_of(self.kria.telling(whose)) if nonce is None else proportions
         code = self._kria(code, key, nonce, False, keep_looks)
-        proportions = key.proportions(nonce, range(len(code)) if people is None else people)
         return Identity(code, identity.latent, sealed, [False] * len(sealed), proportions)
 
     @torch.no_grad()

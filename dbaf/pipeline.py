@@ -32,7 +32,7 @@ class Pipeline(Networks):
         min_face: float = 40,
         faces: Selection | None = None,
         keep_looks: bool = True,
-        held: Sequence[torch.Tensor | None] | None = None,
+        held: Sequence[torch.Tensor] | None = None,
     ) -> Result:
         """Give every face of a picture another identity.
 
@@ -53,8 +53,8 @@ class Pipeline(Networks):
             faces: those to replace and those to spare; None: all that `detect` finds are replaced.
             keep_looks: the new faces are of about the same perceived sex, age and origin; False: of any, as the key
                 says, though the colour of the skin stays.
-            held: for each face, left to right, the identity code [1, L, dim] from which what the key turns is taken, or
-                None; from `dbaf.album`.
+            held: for each face, left to right, the identity code [1, L, dim] from which what the key turns is taken;
+                from `dbaf.album`.
 
         Raises:
             NoFaceError: there is no face, or none is chosen.
@@ -83,7 +83,7 @@ class Pipeline(Networks):
         key: Key,
         nonces: Sequence[bytes],
         keep_looks: bool = True,
-        held: Sequence[torch.Tensor | None] | None = None,
+        held: Sequence[torch.Tensor] | None = None,
         stepped: Callable[[], None] = lambda: None,
     ) -> bytes:
         """Of several nonces one that hides well, and moves mouth, eyes and brows little.

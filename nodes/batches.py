@@ -21,7 +21,7 @@ from .device import ready
 from .sockets import ALBUM, KEEP, STOP, PerPicture
 
 Faces = PerPicture[Selection] | None
-Held = Sequence[torch.Tensor | None]  # of each face, from `Album.held`
+Held = Sequence[torch.Tensor]  # of each face, from `Album.held`
 
 
 @dataclass

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from second import chacha20, hkdf
@@ -25,6 +26,7 @@ FILE = json.loads((Path(__file__).parent / "vectors" / "keys.json").read_text())
 VECTORS, NONCES = FILE["vectors"], FILE["nonces"]
 RAW = VECTORS[0]["key_text"]
 LOCKED = next(v for v in VECTORS if v["passphrase"])
+SINES = torch.arange(1.0, 100, dtype=torch.float64).sin()[None]  # coordinates of nobody
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes")
 
 
@@ -50,6 +52,8 @@ def test_vectors(vector: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert hashlib.sha256(z.numpy().astype("<f4").tobytes()).hexdigest() == vector["z_sha256"]
         ways = [[float(f"{way}1") for way in one] for one in vector["proportions"]]
         assert key.proportions(nonce_of(vector), [0, 1, 33]).tolist() == [*ways, ways[1]]
+        if "album" in vector:
+            assert key.proportions_of(SINES).tolist() == [[float(f"{way}1") for way in vector["album"]]]
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["name"])
@@ -65,6 +69,10 @@ def test_second_implementation_from_the_documentation_agrees(vector: dict) -> No
     drawn = hkdf(master, nonce or b"", label.replace(b"latent", b"proportions"))
     for byte, ways in zip(drawn if nonce else drawn[:1] * 2, vector["proportions"], strict=False):
         assert "".join("+" if byte >> bit & 1 else "-" for bit in range(8)) == ways
+    if "album" in vector:
+        words = struct.unpack("<792Q", chacha20(hkdf(master, b"", b"dbaf/1/proportions/album"), 99))
+        planes = np.array([inverse((2 * (w >> 12) + 1) / 2**53) for w in words]).reshape(8, 99)
+        assert "".join("+" if side >= 0 else "-" for side in planes @ np.sin(np.arange(1, 100))) == vector["album"]
 
 
 @given(st.integers(0, 2**52 - 1))
@@ -112,6 +120,21 @@ def test_proportions_go_either_way_and_differ_between_keys_nonces_and_people() -
     assert set(ways.flatten().tolist()) == {1.0, -1.0}
     assert abs(ways.mean(0)).max() < 0.25
     assert abs(np.corrcoef(ways.T) - np.eye(ways.shape[1])).max() < 0.25
+
+
+def test_proportions_in_an_album_go_by_who_it_is() -> None:
+    """Who is a little further along in another album keeps most; other people, and other keys, have others."""
+    generator = torch.Generator().manual_seed(0)
+    people = torch.randn(200, 99, generator=generator)
+    moved = people + 0.4 * torch.randn(200, 99, generator=generator)
+    key = Key(bytes(32))
+    ways = key.proportions_of(people)
+    assert ways.shape == (200, 8)
+    assert set(ways.flatten().tolist()) == {1.0, -1.0}
+    assert (ways == key.proportions_of(moved)).float().mean() > 0.8
+    assert abs(float((ways == ways.roll(1, 0)).float().mean()) - 0.5) < 0.05
+    assert abs(float((ways == Key(bytes([1]) * 32).proportions_of(people)).float().mean()) - 0.5) < 0.15
+    assert torch.equal(ways[3:5], key.proportions_of(people[3:5]))
 
 
 @pytest.mark.parametrize("nonce", [b"", bytes(15), bytes(17)])
