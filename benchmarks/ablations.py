@@ -1,6 +1,6 @@
 """What each part of the pipeline does for privacy and likeness: the same photos and keys, one part changed at a time.
 
-    python benchmarks/ablations.py --lfw LFW --count 120 --trained BUNDLES --out benchmarks/ablations.json
+    python benchmarks/ablations.py --lfw LFW --count 60 --trained BUNDLES --out benchmarks/ablations.json
 
 LFW: a folder a person, photos in it; people that training has not seen. "Identity removed" gives everybody the mean
 identity, so that what the recogniser still accepts came through the attributes: with MAAR, through its maps too.
@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lfw", type=Path, required=True)
     parser.add_argument("--trained", type=Path, help="folder of bundles that were trained otherwise")
-    parser.add_argument("--count", type=int, default=120, help="photos, two a person")
+    parser.add_argument("--count", type=int, default=60, help="photos, two a person")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """People of one picture: how often two of their new faces are taken for one person, as if all were of one family.
 
-    python benchmarks/group.py --lfw LFW --count 60 --out benchmarks/group.json
+    python benchmarks/group.py --lfw LFW --count 50 --out benchmarks/group.json
 
 LFW: a folder a person, photos of one size in it; people that training has not seen. A picture is four photos of four
 people, two by two. It is pseudonymised as users do it, unlinked and linked, under public keys, and judged as a saved
@@ -91,7 +91,7 @@ def main_faces(found: Sequence[Face], height: int, width: int) -> list[Face]:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lfw", type=Path, required=True, help="folder of folders of photos, one a person")
-    parser.add_argument("--count", type=int, default=60, help="pictures of four people")
+    parser.add_argument("--count", type=int, default=50, help="pictures of four people")
     parser.add_argument("--model", default="mobile", help="name or folder of the model bundle")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("group.json"))

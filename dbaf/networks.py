@@ -229,7 +229,7 @@ class Networks:
     ) -> Identity:
         """The inverse of `anonymize_identity`: from the imprint where it opens, else by KRIA from the looks.
 
-        A wrong key opens none, and then gives yet other people.
+        A wrong key opens none, and then gives yet other people. Of an album (`held`) only imprints bring back.
 
         Args:
             identity: of F faces.

@@ -41,7 +41,7 @@ class Pipeline(Networks):
         Args:
             image: PIL image or [1, 3, H, W] in [-1, 1].
             key: the secret.
-            nonce: None: linked, the same person gets the same new face in every picture; 16 bytes from
+            nonce: None: linked, the same person gets about the same new face in every picture; 16 bytes from
                 `dbaf.keys.new_nonce`: unlinked, and recovery needs them; several, from `dbaf.keys.new_nonces`: the one
                 that `choose_nonce` takes, and `Result.nonce` tells. It hides better than a single one.
             refine_steps: see `encode`.

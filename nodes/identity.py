@@ -42,9 +42,9 @@ class Anonymize(io.ComfyNode):
             "DBAF_Anonymize",
             display_name="DBAF Anonymize",
             aliases=["pseudonymize", "face replacement", "privacy", "KRIA"],
-            description="Gives each face another identity, decided by the key. Always linked: the same person gets the "
-            "same new face in every picture made with this key. For unlinked pictures take DBAF Anonymize Image. The "
-            "result is pseudonymised: who has the key can bring it back.",
+            description="Gives each face another identity, decided by the key. Always linked: the same person gets "
+            "about the same new face in every picture made with this key. For unlinked pictures take DBAF Anonymize "
+            "Image. The result is pseudonymised: who has the key can bring it back.",
             inputs=[
                 model_input(),
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the original picture."),
@@ -72,8 +72,8 @@ class Recover(io.ComfyNode):
             display_name="DBAF Recover",
             aliases=["restore face", "deanonymize", "original identity", "KRIA"],
             description="Brings the original identity back under the key that anonymized it: from the imprint in the "
-            "pixels if it is there, else roughly, from the looks of the new face. With another key it gives yet "
-            "another plausible face and no error. Without an imprint, linked pictures only.",
+            "pixels if it is there, else from the looks of the new face, which gives somebody alike at best. With "
+            "another key it gives yet another plausible face and no error. Without an imprint, linked pictures only.",
             inputs=[
                 model_input(),
                 IdentitySocket.Input("identity", tooltip="From DBAF Disentangle, of the anonymized picture."),

@@ -234,8 +234,9 @@ class RecoverImage(io.ComfyNode):
             display_name="DBAF Recover Image",
             aliases=["restore face", "deanonymize", "original identity"],
             description="Brings the original people back under the key that anonymized the picture: from the imprint "
-            "in the pixels if it is there, else roughly, from the looks of the new face, if the picture is linked. A "
-            "wrong key gives yet other people and no error. For an exact recovery use DBAF Unseal.",
+            "in the pixels if it is there, else, if the picture is linked, from the looks of the new face, which gives "
+            "somebody alike at best. A wrong key gives yet other people and no error. For an exact recovery use DBAF "
+            "Unseal.",
             inputs=[
                 model_input(),
                 io.Image.Input("image", tooltip="An anonymized picture, neither scaled nor cropped since, or a batch."),
@@ -315,4 +316,4 @@ def _told_back(index: int, result: Result | None) -> str:
         return f"Picture {index + 1}: nobody to bring back, left as it is."
     faces, known = len(result.faces), result.restored.count(True)
     line = f"Picture {index + 1}: {known} of {faces} face(s) from their imprints"
-    return f"{line}." if known == faces else f"{line}, the others from their looks: roughly, and only if linked."
+    return f"{line}." if known == faces else f"{line}, the others from their looks: alike at best, and only if linked."

@@ -59,7 +59,7 @@ def anonymize(
     linkage: Annotated[
         LinkageChoice | None,
         typer.Option(
-            help="linked: a person gets the same new face in every picture. irreversible: the key is thrown away.",
+            help="linked: a person gets about the same new face in all pictures. irreversible: the key is thrown away.",
             show_default="unlinked",
         ),
     ] = None,
@@ -190,7 +190,9 @@ def anonymize(
         faces, small = len(result.faces), result.imprinted.count(False)
         message = None
         if hidden and small and capsule is None:
-            message = f"{small} of {faces} faces are too small for an imprint and come back roughly. --seal is exact."
+            message = (
+                f"{small} of {faces} faces are too small for imprints and come back alike at best. --seal is exact."
+            )
         return Processed(image, faces, record, message, None if beside else capsule, capsule if beside else None)
 
     try:
@@ -220,7 +222,7 @@ def recover(
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
 ) -> None:
-    """Bring the original faces back: exactly where they were sealed, else much alike from their imprint, else roughly.
+    """Bring the original faces back: exactly where sealed, else much alike from their imprint, else alike at best.
 
     A wrong key is an error where they were sealed. Where not, it gives yet other faces, without an error.
     """
@@ -245,7 +247,7 @@ def recover(
         faces, known = len(result.faces), result.restored.count(True)
         message = f"{known} of {faces} faces from their imprints, rendered anew: alike, not exact."
         if known < faces:
-            message += " The others from their looks, roughly"
+            message += " The others from their looks, alike at best"
             stated = picture.record is not None and "linkage" in picture.record
             message += "." if stated else ", as linked: no DBAF record in the file says so."
         return Processed(to_pil(result.picture, picture.alpha, picture.grey), faces, None, message)
