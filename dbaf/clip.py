@@ -95,7 +95,8 @@ def recover_clip(
 ) -> Iterator[Result]:
     """Bring the people of a clip back: each frame from its imprints; where there are none, one identity a person.
 
-    Arguments and results as in `anonymize_clip`. `refine_steps` are spent on every face: 0 where imprints are expected.
+    Arguments and results as in `anonymize_clip`; where there are no imprints, `faces` as they were. `refine_steps` are
+    spent on every face: 0 where imprints are expected.
     """
     clip = _Clip(pipeline, refine_steps, progress, min_face, keep_looks)
 

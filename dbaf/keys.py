@@ -154,7 +154,7 @@ class Key:
         import torch
 
         planes = _normal(derive(self._bytes(), None, b"dbaf/1/proportions/album"), 8, coordinates.shape[1])
-        sides = coordinates.double().cpu() @ planes.double().T
+        sides = coordinates.cpu().double() @ planes.double().T
         return torch.where(sides < 0, -1.0, 1.0).float()
 
     def nonces_of(self, content: bytes, variation: int = 0) -> list[bytes]:

@@ -195,6 +195,7 @@ class Networks:
 
         Raises:
             PictureError: a face holds an imprint. A second reflection would undo the first if the key were the same.
+            ValueError: `held` has not one code for each face.
         """
         if any(identity.imprints):
             raise PictureError(
@@ -211,6 +212,8 @@ class Networks:
             ]
         code, proportions = identity.code, key.proportions(nonce, range(len(sealed)) if people is None else people)
         if held is not None:
+            if len(held) != len(code):
+                raise ValueError(f"There are {len(held)} held codes for {len(code)} faces. Give one for each.")
             whose = torch.cat([one.to(code) for one in held])
             code = self.kria.hold(code, whose, keep_looks)
             proportions = key.proportions_of(self.kria.telling(whose)) if nonce is None else proportions

@@ -125,7 +125,7 @@ def test_people_of_an_unlinked_picture_have_proportions_of_their_own(
 
 
 def test_a_face_becomes_the_same_one_whoever_else_is_chosen(pipeline: Pipeline, group: torch.Tensor, key: Key) -> None:
-    """Its proportions are those of its place among all faces, spared ones, too; recovery counts in the same way."""
+    """Its proportions are those of its place among all faces, spared ones, too."""
     nonce, found = bytes(NONCE_BYTES), pipeline.detect(group)
     everybody = pipeline.anonymize(group, key, nonce, imprint=False)
     last = Selection(found, [face is found[-1] for face in found])
@@ -133,6 +133,25 @@ def test_a_face_becomes_the_same_one_whoever_else_is_chosen(pipeline: Pipeline, 
     its = one.owner == 0
     assert its.sum() > 1000
     assert (one.picture - everybody.picture)[its.expand_as(group)].abs().max() < 1e-4
+
+
+def test_a_face_comes_back_the_same_whoever_else_is_chosen(pipeline: Pipeline, group: torch.Tensor, key: Key) -> None:
+    nonce = bytes(NONCE_BYTES)
+    new = pipeline.anonymize(group, key, nonce, imprint=False).picture
+    found = pipeline.detect(new)
+    everybody = pipeline.recover(new, key, nonce)
+    one = pipeline.recover(new, key, nonce, faces=Selection(found, [face is found[-1] for face in found]))
+    its = one.owner == 0
+    assert its.sum() > 1000
+    assert (one.picture - everybody.picture)[its.expand_as(group)].abs().max() < 1e-4
+    assert not torch.equal(*key.proportions(nonce, [0, len(found) - 1]))  # or the place would not show
+
+
+def test_there_is_one_held_code_a_face(pipeline: Pipeline, group: torch.Tensor, key: Key) -> None:
+    identity, _ = pipeline.disentangle(pipeline.encode(group, pipeline.detect(group)))
+    for held in ([], list(identity.code.split(1))[:2], list(identity.code.split(1)) * 2):
+        with pytest.raises(ValueError, match=rf"^There are {len(held)} held codes for 3 faces\."):
+            pipeline.anonymize_identity(identity, key, imprint=False, held=held)
 
 
 def test_nonces_keep_their_share_of_directions_there_and_back(
