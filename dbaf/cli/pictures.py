@@ -191,7 +191,7 @@ def anonymize(
         message = None
         if hidden and small and capsule is None:
             message = (
-                f"{small} of {faces} faces are too small for imprints and come back alike at best. --seal is exact."
+                f"{small} of {faces} faces are too small for an imprint and come back alike at best. --seal is exact."
             )
         return Processed(image, faces, record, message, None if beside else capsule, capsule if beside else None)
 
