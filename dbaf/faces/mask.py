@@ -16,6 +16,7 @@ FOREHEAD = 1.06  # the mesh ends a little below most hairlines; measured from th
 JAW = 1.02  # ... and the contour of the jaw itself must be covered; measured from the eyes
 CHEEKS = 1.01  # measured from the middle of the face
 DIRECTIONS = 96
+AT_ONCE = 4096  # places; all pixels of a large face, by DIRECTIONS, would take gigabytes
 COARSE = 64  # px, on which `inner_mask` is drawn
 
 
@@ -42,8 +43,9 @@ def outline_distance(mesh: torch.Tensor) -> torch.Tensor:
 
 
 def within_outline(mesh: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Which of the places [..., 2] lie inside the outline around a face mesh [468, 2]: [...] bool."""
-    return ((places @ _normals().to(places)) <= reach(_widened(mesh)).to(places)).all(-1)
+    """Which of the places [N, 2] lie inside the outline around a face mesh [468, 2]: [N] bool."""
+    normals, far = _normals().to(places), reach(_widened(mesh)).to(places)
+    return torch.cat([(some @ normals <= far).all(-1) for some in places.split(AT_ONCE)])
 
 
 def covered(mesh: torch.Tensor, quad: torch.Tensor, rows: int, columns: int, cell: int = 1) -> torch.Tensor:
