@@ -59,7 +59,7 @@ class Pipeline(Networks):
         Raises:
             NoFaceError: there is no face, or none is chosen.
             PictureError: a face holds an imprint: it was anonymized before.
-            ValueError: `nonce` is an empty list.
+            ValueError: `nonce` is an empty list, or `held` has not one code for each face.
         """
 
         if nonce is None or isinstance(nonce, bytes):
@@ -102,7 +102,7 @@ class Pipeline(Networks):
             stepped: called after each face of each nonce that is previewed.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or `held` has not one code for each face.
         """
         if not nonces:
             raise ValueError("There is no nonce to choose. Give some of dbaf.keys.new_nonces(), or None for linked.")
